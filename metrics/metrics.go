@@ -1,0 +1,2 @@
+// Package metrics counts.
+package metrics

@@ -1,0 +1,125 @@
+package job
+
+import "time"
+
+// View is a job in JSON, as contract section 4 shows it. It is what the API
+// answers, what events carry and what the command line decodes.
+type View struct {
+	ID                ID              `json:"id"`
+	Tenant            string          `json:"tenant"`
+	State             State           `json:"state"`
+	Status            Status          `json:"status"`
+	Outcome           Outcome         `json:"outcome"`
+	Labels            Labels          `json:"labels"`
+	Group             string          `json:"group,omitempty"`
+	Destinations      []string        `json:"destinations,omitempty"`
+	Source            Source          `json:"source"`
+	Overdue           bool            `json:"overdue"`
+	Query             *string         `json:"query,omitempty"`
+	SourceData        string          `json:"source_data"`
+	CreatedBy         string          `json:"created_by"`
+	OutputRows        *int64          `json:"output_rows"`
+	ProcessingSeconds *float64        `json:"processing_seconds"`
+	RemainingRetries  *int64          `json:"remaining_retries"`
+	Error             string          `json:"error"`
+	DataFile          string          `json:"data_file,omitempty"` // only in events that ask for it
+	TrackedAt         Instant         `json:"tracked_at"`
+	DeadlineAt        Instant         `json:"deadline_at"`
+	StatusSince       Instant         `json:"status_since"`
+	UpdatedAt         Instant         `json:"updated_at"`
+	FinishedAt        Instant         `json:"finished_at"`
+	NextPollAt        Instant         `json:"next_poll_at"`
+	Polls             int64           `json:"polls"`
+	Deliveries        DeliveryCounts  `json:"deliveries"`
+	Timeline          []TimelineEntry `json:"timeline,omitempty"` // only where one job is asked for
+}
+
+// TimelineEntry is one line of a job's story: a change of the job, or an
+// attempt at one of its deliveries.
+type TimelineEntry struct {
+	At          Instant `json:"at"`
+	Kind        string  `json:"kind"` // a Change's kind, or "attempt"
+	Status      Status  `json:"status,omitempty"`
+	Outcome     Outcome `json:"outcome,omitempty"`
+	Polls       int64   `json:"polls,omitempty"`
+	Destination string  `json:"destination,omitempty"`
+	DeliveryID  string  `json:"delivery_id,omitempty"`
+	Code        int     `json:"code,omitempty"`
+	Reason      Reason  `json:"reason,omitempty"`
+	Answer      string  `json:"answer,omitempty"`
+}
+
+// View is the job in JSON without its query text; WithQuery adds it.
+func (j *Job) View() View {
+	v := View{
+		ID: j.ID, Tenant: j.Tenant, State: j.State, Status: j.Status, Outcome: j.Outcome,
+		Labels: j.Labels, Group: j.Group, Destinations: j.Destinations, Source: j.Source,
+		Overdue: j.Overdue, SourceData: j.SourceData, CreatedBy: j.CreatedBy,
+		OutputRows: j.OutputRows, RemainingRetries: j.RemainingRetries, Error: j.Error,
+		TrackedAt: j.TrackedAt, DeadlineAt: j.DeadlineAt, StatusSince: j.StatusSince,
+		UpdatedAt: j.UpdatedAt, FinishedAt: j.FinishedAt, NextPollAt: j.NextPollAt,
+		Polls: j.Polls, Deliveries: j.Deliveries,
+	}
+	if v.Labels == nil {
+		v.Labels = Labels{}
+	}
+	if j.ProcessingTime != nil {
+		s := j.ProcessingTime.Seconds()
+		v.ProcessingSeconds = &s
+	}
+	return v
+}
+
+// WithQuery adds the query text, which leaves only where it is asked for.
+func (v View) WithQuery(q string) View {
+	v.Query = &q
+	return v
+}
+
+// DeliveryView is a delivery in JSON, as contract section 4 shows it.
+type DeliveryView struct {
+	ID            string        `json:"id"`
+	EventID       string        `json:"event_id"`
+	EventType     EventType     `json:"event_type"`
+	JobID         string        `json:"job_id"` // "" when the event is not about one job
+	Destination   string        `json:"destination"`
+	State         DeliveryState `json:"state"`
+	CreatedAt     Instant       `json:"created_at"`
+	NextAttemptAt Instant       `json:"next_attempt_at"`
+	Attempts      []AttemptView `json:"attempts"`
+}
+
+// AttemptView is one attempt in JSON.
+type AttemptView struct {
+	At          Instant `json:"at"`
+	TookSeconds float64 `json:"took_seconds"`
+	Code        int     `json:"code"`
+	Reason      Reason  `json:"reason"`
+	Answer      string  `json:"answer"`
+	Key         string  `json:"key,omitempty"`
+	NextAt      Instant `json:"next_attempt_at,omitzero"`
+}
+
+// View is the delivery in JSON.
+func (d *Delivery) View() DeliveryView {
+	v := DeliveryView{
+		ID: d.ID, EventID: d.EventID, EventType: d.EventType, Destination: d.Destination,
+		State: d.State, CreatedAt: d.CreatedAt, NextAttemptAt: d.NextAttemptAt,
+		Attempts: make([]AttemptView, 0, len(d.Attempts)),
+	}
+	if d.JobID != (ID{}) {
+		v.JobID = d.JobID.String()
+	}
+	for i := range d.Attempts {
+		v.Attempts = append(v.Attempts, d.Attempts[i].View())
+	}
+	return v
+}
+
+// View is the attempt in JSON.
+func (a *Attempt) View() AttemptView {
+	return AttemptView{
+		At: a.At, TookSeconds: a.Took.Round(time.Microsecond).Seconds(), Code: a.Code,
+		Reason: a.Reason, Answer: a.Answer, Key: a.Key, NextAt: a.NextAt,
+	}
+}

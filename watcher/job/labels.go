@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -36,7 +37,7 @@ func (s Spec) Validate() error {
 		return err
 	}
 	if len(s.Destinations) > MaxDestinations {
-		return invalid("destinations", fmt.Sprint(len(s.Destinations)), fmt.Sprintf("at most %d names", MaxDestinations))
+		return invalid("destinations", strconv.Itoa(len(s.Destinations)), fmt.Sprintf("at most %d names", MaxDestinations))
 	}
 	for i, d := range s.Destinations {
 		if err := ValidateName(fmt.Sprintf("destinations[%d]", i), d); err != nil {
@@ -55,7 +56,7 @@ func (s Spec) Validate() error {
 // Validate checks the labels' number, keys and values.
 func (l Labels) Validate() error {
 	if len(l) > MaxLabels {
-		return invalid("labels", fmt.Sprint(len(l)), fmt.Sprintf("at most %d labels", MaxLabels))
+		return invalid("labels", strconv.Itoa(len(l)), fmt.Sprintf("at most %d labels", MaxLabels))
 	}
 	for _, k := range l.Keys() {
 		prefix, name, found := strings.Cut(k, "/")

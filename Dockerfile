@@ -1,5 +1,6 @@
-# A static binary in an image with nothing else but CA certificates and time
-# zones: non-root, and at home on a read-only root file system.
+# A static binary in an image with nothing else but CA certificates; the time
+# zones are inside the binary (tag timetzdata). It runs as nobody in particular
+# and needs no writable file system but /data.
 FROM golang:1.26 AS build
 WORKDIR /src
 COPY go.mod go.sum ./
@@ -10,16 +11,14 @@ COPY notify notify
 COPY metrics metrics
 ARG VERSION=dev
 ARG REVISION=unknown
-RUN CGO_ENABLED=0 go build -trimpath -buildvcs=false \
+RUN CGO_ENABLED=0 go build -trimpath -buildvcs=false -tags timetzdata \
       -ldflags "-s -w -X main.version=${VERSION} -X main.revision=${REVISION}" \
       -o /out/jobwatcher ./cmd/jobwatcher \
- && mkdir -p /out/data /out/tmp \
- && cp /etc/ssl/certs/ca-certificates.crt /out/ \
- && cp -rL /usr/share/zoneinfo /out/zoneinfo
+ && mkdir -p /out/data \
+ && cp /etc/ssl/certs/ca-certificates.crt /out/
 
 FROM scratch
 COPY --from=build /out/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
-COPY --from=build /out/zoneinfo /usr/share/zoneinfo
 COPY --from=build --chown=65532:65532 /out/data /data
 COPY --from=build /out/jobwatcher /jobwatcher
 USER 65532:65532

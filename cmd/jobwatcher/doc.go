@@ -1,0 +1,27 @@
+// Command jobwatcher watches Zuora Data Query jobs and announces how they end.
+//
+// This package is everything that the operator touches; the HTTP API, its
+// client and the writing to terminals are packages below it. Reading order:
+//
+//   - main.go picks the command, runs it, turns its error into one line and an exit code.
+//   - serve.go builds the parts in order of dependency and starts the loops: the only file that knows all packages.
+//   - lifecycle.go runs named loops together and unwinds named clean-ups in reverse, within a time limit.
+//   - config.go is the Config struct whose tags are the reference, read once.
+//   - config_check.go checks it, all faults at once.
+//   - config_values.go holds the values that are more than a word: budget, store URL, secrets with their files.
+//   - config_unknown.go warns about variables that nobody reads.
+//   - config_cli.go prints and checks the configuration, and makes deploy/config.md.
+//   - logger.go builds the zap logger.
+//   - watch.go is the one-shot verb: the same parts in memory, live progress, exit code.
+//   - progress.go is what it shows while it waits.
+//   - cli.go holds what the verbs over the HTTP API share.
+//   - track_cli.go has track and untrack.
+//   - jobs_cli.go has list, show and explain.
+//   - wait_cli.go has wait.
+//   - ops_cli.go has deliveries, replay and destinations.
+//   - healthcheck.go asks the local daemon whether it is ready.
+//   - version.go says what this binary is.
+//   - simulate.go serves the stand-in for Zuora.
+//   - demo.go runs simulator, receivers and daemon in one process.
+//   - demo_receivers.go plays the demo's two destinations.
+package main

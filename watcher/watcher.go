@@ -2,12 +2,18 @@ package watcher
 
 import (
 	"context"
+	"fmt"
+	"sync/atomic"
 	"time"
 
+	"go.uber.org/zap"
+
+	"github.com/jobwatcher/jobwatcher/metrics"
 	"github.com/jobwatcher/jobwatcher/watcher/job"
 )
 
-// Upstream asks Zuora. Errors carry a reason (see [Fault]).
+// Upstream asks Zuora. Errors carry a reason (see [Fault]). Every call returns
+// within a time-out of its own.
 type Upstream interface {
 	// Get looks at one job.
 	Get(ctx context.Context, id job.ID) (job.Observation, error)
@@ -67,4 +73,129 @@ type Ownership interface {
 	// events and deliveries (only when none of those is still owed), and returns
 	// how many.
 	Purge(ctx context.Context, before job.Instant, limit int) (int, error)
+}
+
+// Options are a Watcher's parts and numbers. Upstream, Store, Ownership and
+// Tenant are required; everything else has a good zero value.
+type Options struct {
+	Tenant    string
+	Upstream  Upstream
+	Store     Store
+	Ownership Ownership
+	Metrics   *metrics.Metrics
+	Log       *zap.Logger
+	Policy    Policy
+
+	// MaxInFlight is how many requests may be in flight; 0 means 8
+	// (ZUORA_MAX_IN_FLIGHT).
+	MaxInFlight int
+	// Replica describes this process. Its ID is used for the first registration;
+	// "" makes one. Later registrations, after a lost claim, make their own.
+	Replica job.Replica
+	// Lease is how long a silent replica is believed alive; 0 means 30 s. Its
+	// third is the heartbeat's interval.
+	Lease time.Duration
+	// Alone says that the store is a file that no other process can open, so
+	// that everything in it is ours at once.
+	Alone bool
+
+	// Route names the destinations that an event owes; nil: none.
+	Route func(job.Event) []string
+	// KeepDataFile says whether some destination asks for the job's result link;
+	// nil: none does.
+	KeepDataFile func(job.Job) bool
+	// Wake tells the dispatcher that deliveries have been stored for these
+	// destinations; nil: nobody needs to be told.
+	Wake func(destinations ...string)
+	// KnownDestinations lists the names that a Spec may use; nil: any.
+	KnownDestinations func() []string
+
+	// IDs are tracked at start (source env); IDsFile holds one ID a line and is
+	// read again whenever it changes (source file).
+	IDs     []job.ID
+	IDsFile string
+	// Discover adopts every job that the list shows and that is newer than
+	// DiscoverSince (0: 24 h); DiscoverEvery is how often it asks (0: 1 min).
+	Discover      bool
+	DiscoverSince time.Duration
+	DiscoverEvery time.Duration
+
+	// Retention is how long finished jobs are kept; 0: for ever.
+	Retention time.Duration
+	// Grace is how long Run may take to drain; 0 means 15 s, below the process's
+	// JOBWATCHER_SHUTDOWN_GRACE.
+	Grace time.Duration
+	// Now is the clock; nil: time.Now.
+	Now func() time.Time
+}
+
+// Watcher watches the jobs that this replica owns. Its methods may be called
+// from any goroutine, before, during and after Run.
+type Watcher struct {
+	o       Options
+	queue   *queue
+	gate    *gate
+	crew    *crew
+	commits *committer
+	claim   *claim
+	ends    *endings
+	beat    atomic.Int64
+}
+
+const (
+	defaultMaxInFlight   = 8 // contract section 3
+	defaultLease         = 30 * time.Second
+	defaultGrace         = 15 * time.Second
+	defaultDiscoverSince = 24 * time.Hour // contract section 3
+	defaultDiscoverEvery = time.Minute
+	maxMaxInFlight       = 10_000
+)
+
+// New checks the options. It starts nothing: Run does.
+func New(o Options) (*Watcher, error) {
+	if o.Tenant == "" || o.Upstream == nil || o.Store == nil || o.Ownership == nil {
+		return nil, fmt.Errorf("new watcher: tenant, upstream, store and ownership are required: %w", job.ErrInvalid)
+	}
+	if o.MaxInFlight < 0 || o.MaxInFlight > maxMaxInFlight {
+		return nil, fmt.Errorf("new watcher: %d requests in flight, allowed are 1 to %d: %w", o.MaxInFlight, maxMaxInFlight, job.ErrInvalid)
+	}
+	policy, err := o.Policy.complete()
+	if err != nil {
+		return nil, fmt.Errorf("new watcher: %w", err)
+	}
+	o.Policy = policy
+	o.MaxInFlight = orDefault(o.MaxInFlight, defaultMaxInFlight)
+	o.Lease = orDefault(o.Lease, defaultLease)
+	o.Grace = orDefault(o.Grace, defaultGrace)
+	o.DiscoverSince = orDefault(o.DiscoverSince, defaultDiscoverSince)
+	o.DiscoverEvery = orDefault(o.DiscoverEvery, defaultDiscoverEvery)
+	if o.Log == nil {
+		o.Log = zap.NewNop()
+	}
+	o.Log = o.Log.Named("watcher").With(zap.String("tenant", o.Tenant))
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Route == nil {
+		o.Route = func(job.Event) []string { return nil }
+	}
+	if o.KeepDataFile == nil {
+		o.KeepDataFile = func(job.Job) bool { return false }
+	}
+	if o.Wake == nil {
+		o.Wake = func(...string) {}
+	}
+	w := &Watcher{o: o, queue: newQueue(), gate: newGate(o.Policy.Jitter), ends: newEndings()}
+	w.crew = newCrew(o.MaxInFlight)
+	w.claim = newClaim(o.Replica.ID)
+	w.commits = newCommitter(w)
+	w.beat.Store(o.Now().UnixNano())
+	return w, nil
+}
+
+func orDefault[T ~int | ~int64](v, def T) T {
+	if v == 0 {
+		return def
+	}
+	return v
 }

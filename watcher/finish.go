@@ -1,0 +1,194 @@
+package watcher
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/jobwatcher/jobwatcher/watcher/job"
+)
+
+// updateOf is what the store is told about a decision that is worth storing,
+// all but the event.
+func updateOf(tenant string, before job.Watch, d *Decision, at time.Time) job.Update {
+	now := job.At(at)
+	u := job.Update{
+		Tenant: tenant, ID: before.ID, At: now,
+		Status: d.Watch.Status, StatusSince: d.Watch.StatusSince,
+		Outcome: d.Outcome, FinishedAt: d.FinishedAt, Overdue: d.Watch.Overdue,
+		NextPollAt: d.Watch.NextPollAt, Interval: time.Duration(d.Watch.IntervalMS) * time.Millisecond,
+		Polls: int64(d.Watch.Polls),
+	}
+	entry := job.Change{At: now, Status: u.Status, Polls: u.Polls}
+	if d.Outcome != job.Undecided {
+		entry.Kind, entry.Outcome = job.KindFinished, d.Outcome
+		u.History = append(u.History, entry)
+		return u
+	}
+	if d.Changed {
+		entry.Kind = job.KindStatus
+		u.History = append(u.History, entry)
+	}
+	if d.Overdue {
+		entry.Kind = job.KindOverdue
+		u.History = append(u.History, entry)
+	}
+	return u
+}
+
+// prepare drops changes whose job is no longer ours, and builds the events of
+// those that announce something. A change that had been tried before is looked
+// up as well: a commit that failed may have been stored all the same, and then
+// only its status is left to be settled.
+func (c *committer) prepare(ctx context.Context, batch []change) ([]change, error) {
+	var ids []job.ID
+	ours := batch[:0]
+	for i := range batch {
+		ch := &batch[i]
+		if !c.w.queue.good(ch.ticket) {
+			continue
+		}
+		ours = append(ours, *ch)
+		if announces(&ch.decision) && !ch.built {
+			ids = append(ids, ch.update.ID)
+		}
+	}
+	if len(ids) == 0 {
+		return ours, nil
+	}
+	jobs, err := c.w.o.Store.Jobs(ctx, c.w.o.Tenant, ids)
+	if err != nil {
+		return ours, fmt.Errorf("read jobs that have ended: %w", err)
+	}
+	for i := range ours {
+		ch := &ours[i]
+		j, found := jobs[ch.update.ID]
+		if !announces(&ch.decision) || ch.built || !found {
+			continue // gone: the commit will say so
+		}
+		if err := c.w.announce(ch, j); err != nil {
+			return ours, err
+		}
+	}
+	return ours, nil
+}
+
+// announces reports whether a decision owes an event.
+func announces(d *Decision) bool { return d.Outcome != job.Undecided || d.Overdue }
+
+// announce builds the event of a change, once: a commit that is repeated
+// repeats the same bytes.
+func (w *Watcher) announce(c *change, j job.Job) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = w.recovered("announce", r)
+		}
+	}()
+	applied(&j, &c.update)
+	kind, at := job.EventOverdue, job.At(c.serverTime)
+	if c.update.Outcome != job.Undecided {
+		kind, at = c.update.Outcome.EventType(), c.update.FinishedAt
+		j.DetectedAt = c.update.At
+	}
+	if at.IsZero() {
+		at = c.update.At
+	}
+	e := job.Event{
+		ID:   job.EventID(w.o.Tenant, j.ID.String(), kind),
+		Type: kind, Tenant: w.o.Tenant, Subject: j.ID.String(), JobID: j.ID,
+		Time: at, CreatedAt: c.update.At, Job: &j,
+	}
+	names := distinct(w.o.Route(e))
+	// The snapshot is taken before anything is sent.
+	j.Deliveries.Pending += int64(len(names))
+	e.Data, err = json.Marshal(struct {
+		Job job.View `json:"job"`
+	}{j.View()})
+	if err != nil {
+		return fmt.Errorf("build event: %w", err)
+	}
+	c.update.KeepDataFile = c.update.Seen != nil && w.o.KeepDataFile(j)
+	c.update.Event, c.update.Destinations = &e, names
+	c.job, c.built = j, true
+	return nil
+}
+
+// applied is the job as it is once the update is stored.
+func applied(j *job.Job, u *job.Update) {
+	j.Status, j.StatusSince, j.Overdue = u.Status, u.StatusSince, u.Overdue
+	j.NextPollAt, j.Polls = u.NextPollAt, u.Polls
+	if u.Outcome != job.Undecided {
+		j.State, j.Outcome, j.FinishedAt, j.NextPollAt = job.Finished, u.Outcome, u.FinishedAt, 0
+	}
+	if s := u.Seen; s != nil {
+		j.Query, j.SourceData, j.CreatedBy = s.Query, s.SourceData, s.CreatedBy
+		j.OutputRows, j.ProcessingTime, j.RemainingRetries = s.OutputRows, s.ProcessingTime, s.RemainingRetries
+		j.Error, j.DataFile, j.UpdatedAt = s.Error, s.DataFile, job.At(s.UpdatedAt)
+	}
+	j.History = append(slices.Clip(j.History), u.History...)
+}
+
+// detectionDelay is our first sight of an end minus Zuora's own time of it, both
+// by Zuora's clock. There is none when Zuora did not say, or when the job had
+// ended before it was tracked: then the delay is not ours. Only spans of one
+// clock are compared, so that ours may be wrong.
+func detectionDelay(before *job.Watch, d *Decision, seen *job.Observation, at time.Time) (time.Duration, bool) {
+	if d.Outcome == job.Undecided || d.Outcome == job.OutcomeAbandoned || seen.ServerTime.IsZero() || seen.UpdatedAt.Unix() <= 0 {
+		return 0, false
+	}
+	// The Date header has whole seconds: it can lie one second back.
+	delay := max(seen.ServerTime.Sub(seen.UpdatedAt), 0)
+	if delay > job.At(at).Sub(before.TrackedAt)+time.Second {
+		return 0, false
+	}
+	return delay, true
+}
+
+func distinct(names []string) []string {
+	names = slices.Clone(names)
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// endings are the callers that wait for jobs to end.
+type endings struct {
+	mu      sync.Mutex
+	waiting map[job.ID]map[chan struct{}]struct{}
+}
+
+func newEndings() *endings { return &endings{waiting: map[job.ID]map[chan struct{}]struct{}{}} }
+
+func (e *endings) wait(id job.ID) (<-chan struct{}, func()) {
+	c := make(chan struct{})
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.waiting[id] == nil {
+		e.waiting[id] = map[chan struct{}]struct{}{}
+	}
+	e.waiting[id][c] = struct{}{}
+	return c, func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		delete(e.waiting[id], c)
+		if len(e.waiting[id]) == 0 {
+			delete(e.waiting, id)
+		}
+	}
+}
+
+func (e *endings) close(id job.ID) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for c := range e.waiting[id] {
+		close(c)
+	}
+	delete(e.waiting, id)
+}
+
+// Ended is closed when watching of the job ends here, by an outcome or because
+// it is untracked. Ask for it before reading the job's state, or the end may
+// fall between. Call cancel when it is no longer wanted.
+func (w *Watcher) Ended(id job.ID) (ended <-chan struct{}, cancel func()) { return w.ends.wait(id) }

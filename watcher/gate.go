@@ -1,0 +1,254 @@
+package watcher
+
+import (
+	"math"
+	"sync"
+	"time"
+
+	"github.com/jobwatcher/jobwatcher/watcher/job"
+)
+
+// gate stands before every request to the tenant. While it is shut, what is due
+// waits; when its time is over, one look goes first as a probe, and only its
+// success lets the others follow, at a pace.
+//
+//	open ──fault that means the tenant, or a run of faults──> shut
+//	shut ──time is over, next look──> probing ──answer──> open
+//	                                     └──fault──> shut, for longer
+type gate struct {
+	jitter func() float64
+
+	mu    sync.Mutex
+	state gateState
+	// epoch counts how often the gate was shut: the answer to a look that went
+	// out before cannot open it.
+	epoch uint32
+	until time.Time // shut: not before
+	tries int       // probes that failed in this episode
+	// run counts faults without an answer between, good is the last answer.
+	run  int
+	good time.Time
+	// The episode under way: why, since when, how many faults.
+	reason job.Reason
+	since  time.Time
+	faults int
+	// After an episode, looks are let through every step until paced.
+	step  time.Duration
+	nextQ time.Time
+	paced time.Time
+}
+
+type gateState uint8
+
+const (
+	gateOpen gateState = iota
+	gateShut
+	gateProbing
+)
+
+// pass is the leave to make one request; it must be given back, by report or
+// by abandon.
+type pass struct {
+	epoch uint32
+	probe bool
+}
+
+// turn is a change of the gate's state that a person should hear of.
+type turn struct {
+	shut, opened bool
+	reason       job.Reason // why it is shut, or was
+	refused      bool       // credentials: a human must act
+	faults       int        // how many the episode had
+	took         time.Duration
+	until        time.Time
+}
+
+const (
+	// runLength is how many faults in a row mean the tenant and not one unlucky
+	// request: at 5 % faults it happens by chance once in three million looks.
+	runLength = 5
+	// quiet is how long after the last answer a single fault is believed.
+	quiet = 10 * time.Second
+)
+
+// How long the gate stays shut when the answer did not say: least and most,
+// doubling between.
+func shutFor(r job.Reason) (least, most time.Duration) {
+	switch r {
+	case job.ReasonAuth:
+		// Refused credentials do not mend themselves; each try is a call to the
+		// token endpoint, which allows 100 a minute from one address.
+		return 15 * time.Second, 5 * time.Minute
+	case job.ReasonRateLimited:
+		// Zuora's own sample caps at 60 s (zuora-facts.md section 4).
+		return 2 * time.Second, time.Minute
+	default:
+		return time.Second, 30 * time.Second
+	}
+}
+
+func newGate(jitter func() float64) *gate { return &gate{jitter: jitter} }
+
+// admit asks for leave to make a request now.
+func (g *gate) admit(now time.Time) (pass, bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch g.state {
+	case gateProbing:
+		return pass{}, false
+	case gateShut:
+		if now.Before(g.until) {
+			return pass{}, false
+		}
+		g.state = gateProbing
+		return pass{epoch: g.epoch, probe: true}, true
+	case gateOpen:
+	}
+	if g.step > 0 {
+		if now.Before(g.nextQ) {
+			return pass{}, false
+		}
+		if now.After(g.paced) {
+			g.step = 0
+		} else {
+			g.nextQ = now.Add(time.Duration(float64(g.step) * 2 * g.jitter()))
+		}
+	}
+	return pass{epoch: g.epoch}, true
+}
+
+// opensAt is when admit can next say yes; the zero time means now, and far away
+// that a probe is out.
+func (g *gate) opensAt(now time.Time) time.Time {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch g.state {
+	case gateProbing:
+		return now.Add(time.Hour)
+	case gateShut:
+		return g.until
+	case gateOpen:
+	}
+	if g.step > 0 {
+		return g.nextQ
+	}
+	return time.Time{}
+}
+
+// report gives a pass back with what came of it.
+func (g *gate) report(p pass, f Failing, now time.Time) turn {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !meansTenant(f) {
+		g.run, g.good = 0, now
+		if !p.probe || p.epoch != g.epoch {
+			return turn{}
+		}
+		return g.open(now)
+	}
+	g.run++
+	switch {
+	case g.state == gateOpen && p.epoch != g.epoch && f.Hint == 0:
+		// It went out before an episode that is over.
+		return turn{}
+	case g.state == gateOpen:
+		hard := f.TenantWide || f.Reason == job.ReasonAuth || f.Reason == job.ReasonRateLimited
+		if !hard && g.run < runLength && now.Sub(g.good) < quiet {
+			return turn{}
+		}
+		g.tries, g.faults, g.since, g.reason = 0, 1, now, f.Reason
+		g.shut(f, now)
+		return turn{shut: true, reason: f.Reason, refused: f.Reason == job.ReasonAuth, until: g.until}
+	case p.probe && p.epoch == g.epoch:
+		g.faults++
+		g.tries++
+		worse := f.Reason == job.ReasonAuth && g.reason != job.ReasonAuth
+		if worse || (f.Reason != g.reason && g.reason != job.ReasonAuth) {
+			g.reason = f.Reason
+		}
+		g.shut(f, now)
+		return turn{shut: worse, reason: g.reason, refused: worse, until: g.until}
+	default:
+		// It went out before the gate was shut: what it asks for counts, its
+		// failure has been counted.
+		g.faults++
+		if floor := now.Add(f.Hint); floor.After(g.until) {
+			g.until = floor
+		}
+		return turn{}
+	}
+}
+
+// abandon gives a pass back unused.
+func (g *gate) abandon(p pass, now time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if p.probe && p.epoch == g.epoch && g.state == gateProbing {
+		g.state, g.until = gateShut, now
+	}
+}
+
+// meansTenant reports whether a fault says something about the upstream as a
+// whole. A denied job or an answer that we do not understand is an answer.
+func meansTenant(f Failing) bool {
+	switch f.Reason {
+	case job.ReasonAuth, job.ReasonRateLimited, job.ReasonTimeout, job.ReasonNetwork, job.ReasonServer:
+		return true
+	default:
+		return f.TenantWide
+	}
+}
+
+func (g *gate) shut(f Failing, now time.Time) {
+	g.state = gateShut
+	g.epoch++
+	least, most := shutFor(f.Reason)
+	wait := min(time.Duration(float64(least)*math.Pow(2, float64(min(g.tries, 30)))), most)
+	wait = wait/2 + time.Duration(float64(wait)/2*g.jitter())
+	if f.Hint > 0 {
+		// Not all replicas at the first permitted moment.
+		wait = max(wait, f.Hint) + time.Duration(float64(min(f.Hint/4, time.Second))*g.jitter())
+	}
+	if until := now.Add(wait); until.After(g.until) {
+		g.until = until
+	}
+}
+
+func (g *gate) open(now time.Time) turn {
+	t := turn{opened: true, reason: g.reason, faults: g.faults, took: now.Sub(g.since)}
+	g.state, g.tries, g.faults, g.reason, g.since, g.until = gateOpen, 0, 0, job.NoReason, time.Time{}, time.Time{}
+	return t
+}
+
+// pace lets n looks that have piled up through within the window, so that a
+// tenant which has just come back is not met by all of them.
+func (g *gate) pace(n int, window time.Duration, now time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if n > 0 && window > 0 {
+		g.step, g.nextQ, g.paced = window/time.Duration(n), now, now.Add(window)
+	}
+}
+
+// waits says until when the tenant as a whole waits; zero when it does not.
+func (g *gate) waits() time.Time {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.state == gateOpen {
+		return time.Time{}
+	}
+	return g.until
+}
+
+// health is the gate's view of the upstream. A tenant that asks us to wait can
+// be reached.
+func (g *gate) health() job.UpstreamHealth {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.state == gateOpen {
+		return job.UpstreamHealth{Reachable: true}
+	}
+	return job.UpstreamHealth{
+		Reachable: g.reason == job.ReasonRateLimited, Reason: g.reason, Since: job.At(g.since),
+	}
+}

@@ -1,0 +1,246 @@
+package watcher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/jobwatcher/jobwatcher/watcher/job"
+)
+
+const (
+	registerTimeout  = 30 * time.Second
+	heartbeatTimeout = 10 * time.Second
+	releaseTimeout   = 3 * time.Second
+	// loadBatch is how many jobs enter the queue under one lock while loading;
+	// claimBatch how many free ones are taken in one transaction.
+	loadBatch  = 1024
+	claimBatch = 1000
+	// claimEvery is how many heartbeats lie between two searches for jobs that
+	// nobody owns; there are none unless somebody edited the table.
+	claimEvery = 6
+	// Retention works in small transactions with pauses, so that it never stands
+	// in the way of a commit.
+	purgeEvery = 10 * time.Minute
+	purgeBatch = 500
+	purgePause = 200 * time.Millisecond
+)
+
+// keep holds the claim: it registers, loads what we own, renews the heartbeat,
+// and takes over what dead replicas left.
+func (w *Watcher) keep(ctx context.Context) {
+	if !w.register(ctx) || !w.loadAll(ctx, true) {
+		return
+	}
+	heartbeat := time.NewTicker(w.o.Lease / 3)
+	defer heartbeat.Stop()
+	failures := 0
+	for n := 1; ; n++ {
+		reload := false
+		select {
+		case <-ctx.Done():
+			return
+		case <-w.claim.reload:
+			// After a failed Track; not before the store has had time to come back.
+			w.idle(ctx, tick)
+			reload = true
+		case <-heartbeat.C:
+			inherited, err := w.heartbeat(ctx)
+			if errors.Is(err, job.ErrOwnerLost) || ctx.Err() != nil {
+				return
+			}
+			failures = w.heard(err, failures)
+			if inherited > 0 {
+				w.o.Log.Info("took over from replicas that are gone", zap.Int("count", inherited))
+			}
+			reload = inherited > 0
+		}
+		if (reload || n%claimEvery == 0) && !w.loadAll(ctx, reload) {
+			return
+		}
+	}
+}
+
+// register enters the replica, however long that takes.
+func (w *Watcher) register(ctx context.Context) bool {
+	replica := w.o.Replica
+	replica.ID = w.claim.name()
+	replica.StartedAt = job.At(w.o.Now())
+	for n := 1; ctx.Err() == nil; n++ {
+		asked := w.o.Now()
+		inner, cancel := context.WithTimeout(ctx, registerTimeout)
+		err := w.o.Ownership.Register(inner, replica, w.o.Lease, w.o.Alone)
+		cancel()
+		if err == nil {
+			w.claim.registered(w.believedUntil(asked))
+			w.o.Log.Info("registered", zap.String("owner", string(replica.ID)))
+			return true
+		}
+		if n == 1 && ctx.Err() == nil {
+			w.o.Log.Error("register: the store does not take us in; tried again", zap.Error(err))
+		}
+		w.idle(ctx, w.retry(n))
+	}
+	return false
+}
+
+// believedUntil is until when nobody can have taken our row, if the store took
+// a heartbeat that we sent at asked. When nobody else can open the store, for ever.
+func (w *Watcher) believedUntil(asked time.Time) time.Time {
+	if w.o.Alone {
+		return asked.AddDate(100, 0, 0)
+	}
+	return asked.Add(w.o.Lease)
+}
+
+func (w *Watcher) heartbeat(ctx context.Context) (inherited int, err error) {
+	asked, replica := w.o.Now(), w.Replica()
+	inner, cancel := context.WithTimeout(ctx, min(heartbeatTimeout, w.o.Lease/3))
+	defer cancel()
+	inherited, err = w.o.Ownership.Heartbeat(inner, replica, w.o.Lease)
+	switch {
+	case err == nil:
+		w.claim.renewed(w.believedUntil(asked))
+	case errors.Is(err, job.ErrOwnerLost):
+		w.claim.lose(replica)
+	}
+	return inherited, err
+}
+
+// heard logs the first failure of a run of heartbeats, and its end.
+func (w *Watcher) heard(err error, failures int) int {
+	switch {
+	case err == nil && failures > 0:
+		w.o.Log.Warn(fmt.Sprintf("heartbeat: recovered after %d failures", failures))
+		return 0
+	case err == nil:
+		return 0
+	case failures == 0:
+		w.o.Log.Warn("heartbeat: the store did not take it", zap.Error(err))
+	}
+	return failures + 1
+}
+
+// loadAll brings what we own, and what nobody owns, into the queue, and spreads
+// what is due. It tries until it succeeds: false means that ctx or the claim ended.
+func (w *Watcher) loadAll(ctx context.Context, owned bool) bool {
+	for n := 1; ctx.Err() == nil; n++ {
+		began := w.o.Now()
+		loaded, err := w.load(ctx, owned)
+		now := w.o.Now()
+		w.queue.settle(job.At(now), max(w.o.Policy.OverdueInterval, w.o.Policy.MaxInterval)*2,
+			w.o.Policy.spreadWindow, w.o.Policy.Jitter)
+		if loaded > 0 {
+			w.o.Log.Info("jobs loaded", zap.Int("count", loaded), zap.Duration("took", now.Sub(began)))
+		}
+		if err == nil {
+			return true
+		}
+		if errors.Is(err, job.ErrOwnerLost) {
+			w.claim.lose(w.Replica())
+			return false
+		}
+		if n == 1 && ctx.Err() == nil {
+			w.o.Log.Error("load jobs: tried again", zap.Error(err))
+		}
+		w.idle(ctx, w.retry(n))
+	}
+	return false
+}
+
+func (w *Watcher) load(ctx context.Context, owned bool) (loaded int, err error) {
+	replica := w.Replica()
+	batch := make([]job.Watch, 0, loadBatch)
+	flush := func() {
+		loaded += w.queue.load(batch)
+		batch = batch[:0]
+	}
+	if owned {
+		err = w.o.Store.Owned(ctx, replica, w.o.Tenant, func(watch job.Watch) error {
+			batch = append(batch, w.completed(watch))
+			if len(batch) == cap(batch) {
+				flush()
+			}
+			return ctx.Err()
+		})
+		flush()
+		if err != nil {
+			return loaded, fmt.Errorf("read owned jobs: %w", err)
+		}
+	}
+	for ctx.Err() == nil {
+		free, err := w.o.Store.Claim(ctx, replica, w.o.Tenant, claimBatch)
+		if err != nil {
+			return loaded, fmt.Errorf("claim free jobs: %w", err)
+		}
+		for _, watch := range free {
+			batch = append(batch, w.completed(watch))
+		}
+		flush()
+		if len(free) < claimBatch {
+			return loaded, nil
+		}
+	}
+	return loaded, ctx.Err()
+}
+
+// completed fills in what an older row may lack.
+func (w *Watcher) completed(watch job.Watch) job.Watch {
+	if watch.DeadlineAt == 0 {
+		watch.DeadlineAt = watch.TrackedAt.Add(w.o.Policy.Deadline)
+	}
+	if watch.AbandonAt == 0 {
+		watch.AbandonAt = max(watch.TrackedAt, watch.DeadlineAt).Add(w.o.Policy.AbandonAfter)
+	}
+	watch.Cause = job.CauseRestart
+	return watch
+}
+
+// release frees what we own, so that others go on at once.
+func (w *Watcher) release(ctx context.Context) {
+	replica := w.Replica()
+	if replica == "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, releaseTimeout)
+	defer cancel()
+	if err := w.o.Ownership.Release(ctx, replica); err != nil && !errors.Is(err, job.ErrOwnerLost) {
+		w.o.Log.Warn("release: what we own is free when the lease has run out", zap.Error(err))
+		return
+	}
+	w.o.Log.Info("drained", zap.String("owner", string(replica)))
+}
+
+// purge deletes what retention allows, now and then.
+func (w *Watcher) purge(ctx context.Context) {
+	if w.o.Retention <= 0 {
+		return
+	}
+	for ctx.Err() == nil {
+		w.idlePurge(ctx, purgeEvery)
+		failed := false
+		for !failed && ctx.Err() == nil {
+			before := job.At(w.o.Now().Add(-w.o.Retention))
+			n, err := w.o.Ownership.Purge(ctx, before, purgeBatch)
+			if err != nil && ctx.Err() == nil {
+				w.o.Log.Warn("retention: tried again later", zap.Error(err))
+			}
+			if failed = err != nil; failed || n < purgeBatch {
+				break
+			}
+			w.idlePurge(ctx, purgePause)
+		}
+	}
+}
+
+func (w *Watcher) idlePurge(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}

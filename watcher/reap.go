@@ -45,7 +45,7 @@ func (w *Watcher) keep(ctx context.Context) {
 			return
 		case <-w.claim.reload:
 			// After a failed Track; not before the store has had time to come back.
-			w.idle(ctx, tick)
+			pause(ctx, tick)
 			reload = true
 		case <-heartbeat.C:
 			inherited, err := w.heartbeat(ctx)
@@ -82,7 +82,7 @@ func (w *Watcher) register(ctx context.Context) bool {
 		if n == 1 && ctx.Err() == nil {
 			w.o.Log.Error("register: the store does not take us in; tried again", zap.Error(err))
 		}
-		w.idle(ctx, w.retry(n))
+		pause(ctx, w.retry(n))
 	}
 	return false
 }
@@ -146,7 +146,7 @@ func (w *Watcher) loadAll(ctx context.Context, owned bool) bool {
 		if n == 1 && ctx.Err() == nil {
 			w.o.Log.Error("load jobs: tried again", zap.Error(err))
 		}
-		w.idle(ctx, w.retry(n))
+		pause(ctx, w.retry(n))
 	}
 	return false
 }
@@ -220,7 +220,7 @@ func (w *Watcher) purge(ctx context.Context) {
 		return
 	}
 	for ctx.Err() == nil {
-		w.idlePurge(ctx, purgeEvery)
+		pause(ctx, purgeEvery)
 		failed := false
 		for !failed && ctx.Err() == nil {
 			before := job.At(w.o.Now().Add(-w.o.Retention))
@@ -231,16 +231,7 @@ func (w *Watcher) purge(ctx context.Context) {
 			if failed = err != nil; failed || n < purgeBatch {
 				break
 			}
-			w.idlePurge(ctx, purgePause)
+			pause(ctx, purgePause)
 		}
-	}
-}
-
-func (w *Watcher) idlePurge(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
 	}
 }

@@ -163,12 +163,7 @@ func (w *Watcher) await(group *sync.WaitGroup, limit time.Duration) {
 
 // idle lets time pass, heart beating, until d is over or ctx ends.
 func (w *Watcher) idle(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
-	}
+	pause(ctx, d)
 	w.beat.Store(w.o.Now().UnixNano())
 }
 

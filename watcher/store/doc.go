@@ -1,0 +1,11 @@
+// Package store keeps jobs, events, deliveries and who works on what, in SQLite
+// or PostgreSQL, by the same statements.
+//
+// Reading order: store.go opens it and brings the schema up to date; dialect.go
+// is everything in which the two databases differ; combiner.go is the one way to
+// write: group commit. replicas.go says who owns what; track.go takes jobs in
+// and hands them to their owner; commit.go is the one transaction of state,
+// event and deliveries; deliveries.go is the outbox and ledger.go its history
+// and replay; jobs.go reads jobs; stats.go counts for the scrape; retain.go
+// deletes what is old.
+package store

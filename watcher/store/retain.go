@@ -1,0 +1,44 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+
+	"github.com/jobwatcher/jobwatcher/watcher/job"
+)
+
+// Purge deletes up to limit jobs that ended before the instant, with their
+// events and deliveries. A job that still owes a delivery stays.
+func (s *Store) Purge(ctx context.Context, before job.Instant, limit int) (n int, err error) {
+	defer s.observe("purge", time.Now(), &err)
+	err = s.queue.do(ctx, func(ctx context.Context, tx *sql.Tx, _ job.Instant) error {
+		rows, err := tx.QueryContext(ctx, `SELECT tenant, id FROM jobs WHERE state = 'finished' AND detected_at < $1
+			AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.tenant = jobs.tenant AND d.job_id = jobs.id AND d.state IN ('pending', 'sending', 'held'))
+			ORDER BY detected_at LIMIT $2`, int64(before), limit)
+		if err != nil {
+			return fmt.Errorf("find old jobs: %w", err)
+		}
+		type key struct{ tenant, id string }
+		old, err := collect(rows, func(rows *sql.Rows) (k key, err error) { return k, rows.Scan(&k.tenant, &k.id) })
+		if err != nil {
+			return fmt.Errorf("find old jobs: %w", err)
+		}
+		for _, k := range old {
+			for _, statement := range []string{
+				`DELETE FROM attempts WHERE delivery_id IN (SELECT id FROM deliveries WHERE tenant = $1 AND job_id = $2)`,
+				`DELETE FROM deliveries WHERE tenant = $1 AND job_id = $2`,
+				`DELETE FROM events WHERE tenant = $1 AND job_id = $2`,
+				`DELETE FROM jobs WHERE tenant = $1 AND id = $2`,
+			} {
+				if _, err := tx.ExecContext(ctx, statement, k.tenant, k.id); err != nil {
+					return fmt.Errorf("delete old job: %w", err)
+				}
+			}
+		}
+		n = len(old)
+		return nil
+	})
+	return n, err
+}

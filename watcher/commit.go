@@ -66,7 +66,6 @@ type committer struct {
 	weight  int
 	room    chan struct{} // closed when something has left
 	closed  bool
-	until   time.Time // once closed: when to give up
 
 	// Touched by run alone.
 	batch    int // how many at a time; halves while commits fail
@@ -115,10 +114,10 @@ func (c *committer) nudge() {
 	}
 }
 
-// close says that nothing more comes: run ends when all is stored, or at until.
-func (c *committer) close(until time.Time) {
+// close says that nothing more comes: run ends when all is stored.
+func (c *committer) close() {
 	c.mu.Lock()
-	c.closed, c.until = true, until
+	c.closed = true
 	c.mu.Unlock()
 	c.nudge()
 }
@@ -132,9 +131,9 @@ func (c *committer) clear() {
 	c.room = make(chan struct{})
 }
 
-// run stores until it is closed or ctx ends.
+// run stores until it is closed and empty, or ctx ends.
 func (c *committer) run(ctx context.Context) {
-	for {
+	for ctx.Err() == nil {
 		batch, wait, done := c.next()
 		if done {
 			return
@@ -148,12 +147,6 @@ func (c *committer) run(ctx context.Context) {
 		case <-c.more:
 		case <-timer.C:
 		case <-ctx.Done():
-			// Aborted looks may still be handing over; a lost claim stores nothing.
-			if errors.Is(context.Cause(ctx), job.ErrOwnerLost) {
-				timer.Stop()
-				return
-			}
-			ctx = context.WithoutCancel(ctx)
 		}
 		timer.Stop()
 	}
@@ -164,16 +157,13 @@ func (c *committer) next() (batch []change, wait time.Duration, done bool) {
 	now := c.w.o.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed && (len(c.waiting) == 0 || !now.Before(c.until)) {
+	if c.closed && len(c.waiting) == 0 {
 		return nil, 0, true
 	}
-	wait = time.Hour
-	if c.closed {
-		wait = c.until.Sub(now)
-	}
 	if now.Before(c.again) {
-		return nil, min(wait, c.again.Sub(now)), false
+		return nil, c.again.Sub(now), false
 	}
+	wait = time.Hour
 	kept := c.waiting[:0:0]
 	for i := range c.waiting {
 		ch := &c.waiting[i]
@@ -201,8 +191,11 @@ func (c *committer) store(ctx context.Context, batch []change) {
 	defer cancel()
 	replica := c.w.Replica()
 	batch, err := c.prepare(ctx, batch)
+	if len(batch) == 0 {
+		return
+	}
 	var results []error
-	if err == nil && len(batch) > 0 {
+	if err == nil {
 		updates := make([]job.Update, len(batch))
 		for i := range batch {
 			updates[i] = batch[i].update
@@ -326,7 +319,6 @@ func (w *Watcher) landed(c *change, log *zap.Logger) {
 	w.ends.close(c.update.ID)
 	fields := []zap.Field{
 		zap.String("status", string(d.Watch.Status)), zap.String("outcome", string(d.Outcome)),
-		zap.Int("count", len(c.update.Destinations)),
 	}
 	if c.update.Event != nil {
 		fields = append(fields, zap.String("event_id", c.update.Event.ID))

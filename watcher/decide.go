@@ -111,6 +111,7 @@ func decideFailed(w job.Watch, f Failing, at time.Time, p *Policy) Decision {
 	denied := !f.TenantWide && (f.Reason == job.ReasonForbidden || f.Reason == job.ReasonNotFound)
 	var believedAt job.Instant
 	if denied {
+		w.Cause = job.CauseDenied
 		if w.Denied == 0 {
 			w.DeniedSince = now
 		}
@@ -121,7 +122,6 @@ func decideFailed(w job.Watch, f Failing, at time.Time, p *Policy) Decision {
 		if w.Denied >= lostAnswers && now >= believedAt {
 			return d.end(w, job.OutcomeLost, now)
 		}
-		w.Cause = job.CauseDenied
 	}
 	if f.TenantWide {
 		w.Cause = job.CauseTenant

@@ -41,8 +41,8 @@ func updateOf(tenant string, before job.Watch, d *Decision, at time.Time) job.Up
 
 // prepare drops changes whose job is no longer ours, and builds the events of
 // those that announce something. A change that had been tried before is looked
-// up as well: a commit that failed may have been stored all the same, and then
-// only its status is left to be settled.
+// up as well, because a commit that failed may have been stored all the same:
+// then it is settled here and not written again.
 func (c *committer) prepare(ctx context.Context, batch []change) ([]change, error) {
 	var ids []job.ID
 	ours := batch[:0]
@@ -52,7 +52,7 @@ func (c *committer) prepare(ctx context.Context, batch []change) ([]change, erro
 			continue
 		}
 		ours = append(ours, *ch)
-		if announces(&ch.decision) && !ch.built {
+		if ch.tries > 0 || announces(&ch.decision) && !ch.built {
 			ids = append(ids, ch.update.ID)
 		}
 	}
@@ -61,19 +61,33 @@ func (c *committer) prepare(ctx context.Context, batch []change) ([]change, erro
 	}
 	jobs, err := c.w.o.Store.Jobs(ctx, c.w.o.Tenant, ids)
 	if err != nil {
-		return ours, fmt.Errorf("read jobs that have ended: %w", err)
+		return ours, fmt.Errorf("read jobs that have changed: %w", err)
 	}
+	left := ours[:0]
 	for i := range ours {
 		ch := &ours[i]
 		j, found := jobs[ch.update.ID]
-		if !announces(&ch.decision) || ch.built || !found {
-			continue // gone: the commit will say so
+		if found && ch.tries > 0 && isStored(&j, &ch.update) {
+			c.w.stored(ch, nil)
+			c.w.o.Wake(ch.update.Destinations...)
+			continue
 		}
-		if err := c.w.announce(ch, j); err != nil {
-			return ours, err
+		if found && announces(&ch.decision) && !ch.built {
+			if err := c.w.announce(ch, j); err != nil {
+				return append(left, ours[i:]...), err
+			}
 		}
+		left = append(left, *ch)
 	}
-	return ours, nil
+	return left, nil
+}
+
+// isStored reports whether the store shows that an update which goes on
+// watching has arrived. One that ends watching is simply committed again:
+// finishing twice is finishing once.
+func isStored(j *job.Job, u *job.Update) bool {
+	return u.Outcome == job.Undecided &&
+		j.Status == u.Status && j.StatusSince == u.StatusSince && j.Overdue == u.Overdue
 }
 
 // announces reports whether a decision owes an event.

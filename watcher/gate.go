@@ -67,8 +67,10 @@ const (
 	// runLength is how many faults in a row mean the tenant and not one unlucky
 	// request: at 5 % faults it happens by chance once in three million looks.
 	runLength = 5
-	// quiet is how long after the last answer a single fault is believed.
-	quiet = 10 * time.Second
+	// quiet is how long after the last answer a single fault is believed: twice
+	// the largest interval, after which every job has been asked about. At the
+	// start there has been no answer, so that the first fault is believed.
+	quiet = time.Minute
 )
 
 // How long the gate stays shut when the answer did not say: least and most,

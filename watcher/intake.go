@@ -61,7 +61,7 @@ func (w *Watcher) insist(ctx context.Context, ids []job.ID, source job.Source) b
 				return false
 			}
 			if n == 1 {
-				w.o.Log.Error("track: tried again", zap.String("name", string(source)), zap.Error(err))
+				w.o.Log.Error(fmt.Sprintf("track jobs from %s: tried again", source), zap.Error(err))
 			}
 			pause(ctx, w.retry(n))
 		}

@@ -80,7 +80,7 @@ func (w *Watcher) ask(ctx context.Context, id job.ID) (seen job.Observation, err
 func (w *Watcher) recovered(loop string, r any) error {
 	w.o.Metrics.Panicked(loop)
 	err := fmt.Errorf("panic: %v", r)
-	w.o.Log.Error("recovered", zap.String("name", loop), zap.Error(fmt.Errorf("%w\n%s", err, debug.Stack())))
+	w.o.Log.Error(loop+": recovered from a panic", zap.Error(fmt.Errorf("%w\n%s", err, debug.Stack())))
 	return &internalFault{job.ReasonInternal, err}
 }
 

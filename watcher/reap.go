@@ -54,7 +54,7 @@ func (w *Watcher) keep(ctx context.Context) {
 			}
 			failures = w.heard(err, failures)
 			if inherited > 0 {
-				w.o.Log.Info("took over from replicas that are gone", zap.Int("count", inherited))
+				w.o.Log.Info(fmt.Sprintf("took over from %d replicas that are gone", inherited))
 			}
 			reload = inherited > 0
 		}

@@ -3,11 +3,10 @@ package watcher
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"go.uber.org/zap"
 
 	"github.com/jobwatcher/jobwatcher/watcher/job"
 )
@@ -17,8 +16,8 @@ import (
 const tick = time.Second
 
 var (
-	errGrace  = errors.New("the time to drain is over")
-	errPaused = errors.New("session over")
+	errGrace = errors.New("the time to drain is over")
+	errOver  = errors.New("session over")
 )
 
 // Run watches until ctx ends, then drains: it takes nothing new, lets looks in
@@ -51,12 +50,14 @@ func (w *Watcher) Run(ctx context.Context) error {
 // session is the life of one registration. It ends with ErrOwnerLost or drained.
 func (w *Watcher) session(ctx context.Context) error {
 	lost := w.claim.renew()
-	// soft: take nothing new. hard: abort what is in the air. Looks and commits
-	// run on hard, so that a drain does not throw finished looks away.
+	// soft: take nothing new. hard: abort looks in the air. storing: give up what
+	// has not been committed. A drain ends them in this order.
 	soft, stop := context.WithCancelCause(ctx)
 	hard, abort := context.WithCancelCause(context.WithoutCancel(ctx))
-	defer abort(errPaused)
-	defer stop(errPaused)
+	storing, give := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer give(errOver)
+	defer abort(errOver)
+	defer stop(errOver)
 
 	var looks, commits, keeping sync.WaitGroup
 	w.crew.begin()
@@ -64,7 +65,7 @@ func (w *Watcher) session(ctx context.Context) error {
 	for range w.o.MaxInFlight {
 		looks.Go(func() { w.work(soft, hard) })
 	}
-	commits.Go(func() { w.commits.run(hard) })
+	commits.Go(func() { w.commits.run(storing) })
 	keeping.Go(func() { w.keep(soft) })
 	keeping.Go(func() { w.purge(soft) })
 
@@ -75,17 +76,18 @@ func (w *Watcher) session(ctx context.Context) error {
 		// What is in the air may commit nothing any more.
 		stop(job.ErrOwnerLost)
 		abort(job.ErrOwnerLost)
+		give(job.ErrOwnerLost)
 	default:
 		stop(context.Cause(ctx))
-		w.o.Log.Info("draining", zap.Int("count", w.queue.size()))
+		w.o.Log.Info(fmt.Sprintf("draining: %d jobs are watched on by whoever comes next", w.queue.size()))
 	}
 	// Looks get three quarters of the grace, so that commits have the rest.
-	aborting := time.AfterFunc(w.o.Grace*3/4, func() { abort(errGrace) })
-	defer aborting.Stop()
-	w.await(&looks, w.o.Grace)
-	w.commits.close(w.o.Now().Add(w.o.Grace / 4))
-	w.await(&commits, w.o.Grace)
-	w.await(&keeping, w.o.Grace)
+	defer time.AfterFunc(w.o.Grace*3/4, func() { abort(errGrace) }).Stop()
+	w.await(&looks)
+	w.commits.close()
+	defer time.AfterFunc(w.o.Grace/4, func() { give(errGrace) }).Stop()
+	w.await(&commits)
+	w.await(&keeping)
 	select {
 	case <-lost:
 		return job.ErrOwnerLost
@@ -146,7 +148,7 @@ func setBack(last, now time.Time) time.Duration {
 }
 
 // await waits for a group and keeps the heart beating meanwhile.
-func (w *Watcher) await(group *sync.WaitGroup, limit time.Duration) {
+func (w *Watcher) await(group *sync.WaitGroup) {
 	done := make(chan struct{})
 	go func() { group.Wait(); close(done) }()
 	beat := time.NewTicker(tick)

@@ -143,7 +143,7 @@ func (w *Watcher) enqueue(items []job.Tracking, fresh []bool, now job.Instant) {
 		w.o.Log.Info("job tracked", zap.Stringer("job_id", watches[0].ID))
 		return
 	}
-	w.o.Log.Info("jobs tracked", zap.Int("count", n), zap.String("name", string(items[0].Source)))
+	w.o.Log.Info(fmt.Sprintf("%d jobs tracked, from %s", n, items[0].Source))
 }
 
 // Untrack ends watching; nothing is announced, also when a look is in the air.

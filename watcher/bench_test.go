@@ -53,7 +53,7 @@ func benchWatcher(tb testing.TB, u Upstream, p Policy, inFlight int) (w *Watcher
 	if err != nil {
 		tb.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(tb.Context())
 	var running sync.WaitGroup
 	running.Go(func() { _ = w.Run(ctx) })
 	for !w.claim.believed(time.Now()) {

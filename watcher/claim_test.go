@@ -61,10 +61,19 @@ func (c *cable) Track(ctx context.Context, id job.ReplicaID, items []job.Trackin
 // witness tells which replica asked about a job, and when.
 type witness struct {
 	*tenant
-	mu  sync.Mutex
-	who map[job.ID][]look
 	me  string
-	log *[]look
+	log *journal
+}
+
+type journal struct {
+	mu    sync.Mutex
+	looks []look
+}
+
+func (j *journal) all() []look {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return slices.Clone(j.looks)
 }
 
 type look struct {
@@ -74,14 +83,14 @@ type look struct {
 }
 
 func (w *witness) Get(ctx context.Context, id job.ID) (job.Observation, error) {
-	w.tenant.mu.Lock()
-	*w.log = append(*w.log, look{w.me, id, time.Now()})
-	w.tenant.mu.Unlock()
+	w.log.mu.Lock()
+	w.log.looks = append(w.log.looks, look{w.me, id, time.Now()})
+	w.log.mu.Unlock()
 	return w.tenant.Get(ctx, id)
 }
 
 // replica starts a watcher with a cable of its own.
-func (b *bench) replica(name string, log *[]look) (*Watcher, func(), *cable) {
+func (b *bench) replica(name string, log *journal) (*Watcher, func(), *cable) {
 	b.t.Helper()
 	c := &cable{memory: b.store}
 	w, stop := b.start(func(o *Options) {
@@ -94,14 +103,14 @@ func (b *bench) replica(name string, log *[]look) (*Watcher, func(), *cable) {
 
 func TestCutOffReplicaStopsLookingBeforeItsJobsAreTakenOver(t *testing.T) {
 	bubble(t, func(t *testing.T, b *bench) {
-		var log []look
+		var log journal
 		b.up.setAll(inProgress)
 		first, _, cableOfFirst := b.replica("first", &log)
 		ids := b.many(first, 20)
 		second, _, _ := b.replica("second", &log)
 		before := first.Replica()
 		b.pass(time.Minute)
-		if n := slices.IndexFunc(log, func(l look) bool { return l.by == "second" }); n >= 0 {
+		if n := slices.IndexFunc(log.all(), func(l look) bool { return l.by == "second" }); n >= 0 {
 			t.Fatal("the second looked at a job of the first")
 		}
 
@@ -109,7 +118,7 @@ func TestCutOffReplicaStopsLookingBeforeItsJobsAreTakenOver(t *testing.T) {
 		cableOfFirst.set(true)
 		b.pass(2 * time.Minute)
 		last, takenOver := time.Time{}, time.Time{}
-		for _, l := range log {
+		for _, l := range log.all() {
 			if l.by == "first" {
 				last = l.at
 			} else if takenOver.IsZero() {
@@ -139,7 +148,7 @@ func TestCutOffReplicaStopsLookingBeforeItsJobsAreTakenOver(t *testing.T) {
 		id := idOf(99)
 		b.track(first, id)
 		b.pass(time.Second)
-		if i := slices.IndexFunc(log, func(l look) bool { return l.id == id }); i < 0 || log[i].by != "first" {
+		if i := slices.IndexFunc(log.all(), func(l look) bool { return l.id == id }); i < 0 || log.all()[i].by != "first" {
 			t.Error("the new job was not looked at by its owner")
 		}
 	})
@@ -147,7 +156,7 @@ func TestCutOffReplicaStopsLookingBeforeItsJobsAreTakenOver(t *testing.T) {
 
 func TestEndedJobThatIsNotCommittedIsAnnouncedByTheNextOwner(t *testing.T) {
 	bubble(t, func(t *testing.T, b *bench) {
-		var log []look
+		var log journal
 		b.up.setAll(func(_ job.ID, at time.Time) (job.Observation, error) { return runs(noonOf(at))(at) })
 		first, _, cableOfFirst := b.replica("first", &log)
 		ids := b.many(first, 5)
@@ -171,7 +180,7 @@ func noonOf(at time.Time) time.Time {
 
 func TestReleasedJobsAreTakenOverByTheOther(t *testing.T) {
 	bubble(t, func(t *testing.T, b *bench) {
-		var log []look
+		var log journal
 		b.up.setAll(inProgress)
 		first, stop, _ := b.replica("first", &log)
 		ids := b.many(first, 10)

@@ -3,6 +3,7 @@ package watcher
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -136,8 +137,8 @@ func TestEndedJobsWaitInMemoryWhileTheStoreIsAway(t *testing.T) {
 				t.Fatal(diff)
 			}
 		}
-		if n := len(b.store.commits); n > 8 {
-			t.Errorf("%d commits for 60 jobs that waited together: %v", n, b.store.commits)
+		if n := len(b.store.transactions()); n > 8 {
+			t.Errorf("%d commits for 60 jobs that waited together: %v", n, b.store.transactions())
 		}
 		for _, text := range []string{"kept in memory", "recovered after"} {
 			if got := b.logged(zapcore.WarnLevel, text); got != 1 {
@@ -160,8 +161,8 @@ func TestJobsThatEndTogetherShareACommit(t *testing.T) {
 		if n := len(b.store.announced()); n != 64 {
 			t.Fatalf("%d announced, want 64", n)
 		}
-		if n := len(b.store.commits); n > 3 {
-			t.Errorf("64 jobs that ended together took %d commits: %v", n, b.store.commits)
+		if n := len(b.store.transactions()); n > 3 {
+			t.Errorf("64 jobs that ended together took %d commits: %v", n, b.store.transactions())
 		}
 	})
 }
@@ -202,11 +203,11 @@ func TestOneJobThatTheStoreCannotTakeStopsNoOther(t *testing.T) {
 
 func TestPanicInARouteIsContained(t *testing.T) {
 	bubble(t, func(t *testing.T, b *bench) {
-		bad := true
+		var mended atomic.Bool
 		b.up.setAll(func(_ job.ID, at time.Time) (job.Observation, error) { return runs(at.Add(-time.Second))(at) })
 		w, _ := b.start(func(o *Options) {
 			o.Route = func(job.Event) []string {
-				if bad {
+				if !mended.Load() {
 					panic("no route")
 				}
 				return []string{"ledger"}
@@ -214,7 +215,7 @@ func TestPanicInARouteIsContained(t *testing.T) {
 		})
 		ids := b.many(w, 1)
 		b.pass(10 * time.Second)
-		bad = false
+		mended.Store(true)
 		b.pass(10 * time.Second)
 		if diff := cmp.Diff([]string{"completed"}, b.announced(ids[0])); diff != "" {
 			t.Error(diff)

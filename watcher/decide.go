@@ -169,8 +169,7 @@ func endedAt(seen *job.Observation, at time.Time) job.Instant {
 // classify reads an Upstream's error. What does not say what it is counts as a
 // network fault, or as a time-out when it is one.
 func classify(err error) Failing {
-	var fault Fault
-	if errors.As(err, &fault) {
+	if fault, ok := errors.AsType[Fault](err); ok {
 		f := Failing{
 			Reason: fault.FaultReason(), TenantWide: fault.FaultTenantWide(),
 			Hint: min(max(fault.FaultRetryAfter(), 0), maxHint),

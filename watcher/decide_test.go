@@ -15,8 +15,8 @@ import (
 
 // still is a policy without chance: jitter in the middle.
 func still() Policy {
-	p, err := Policy{Jitter: func() float64 { return 0.5 }}.complete()
-	if err != nil {
+	p := Policy{Jitter: func() float64 { return 0.5 }}
+	if err := p.fill(); err != nil {
 		panic(err)
 	}
 	return p

@@ -99,7 +99,7 @@ func (d *discovery) list(ctx context.Context) (p page, shut bool, err error) {
 	at := w.o.Now()
 	if err != nil && ctx.Err() != nil {
 		w.gate.abandon(leave, at)
-		return page{}, true, nil
+		return page{}, true, err
 	}
 	f := Failing{}
 	if err != nil {

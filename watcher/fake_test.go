@@ -303,6 +303,18 @@ func (m *memory) announced() map[string]job.Event {
 	return maps.Clone(m.events)
 }
 
+func (m *memory) deleted() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.purged
+}
+
+func (m *memory) transactions() []int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.commits)
+}
+
 func (m *memory) count(op string) int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -330,6 +342,8 @@ type tenant struct {
 	size []int // pages asked for
 	busy int
 	peak int
+
+	speaks sync.Mutex
 }
 
 func newTenant(t testing.TB) *tenant {
@@ -358,6 +372,9 @@ func (u *tenant) Get(ctx context.Context, id job.ID) (job.Observation, error) {
 	if say == nil {
 		return job.Observation{}, &fault{reason: job.ReasonNotFound}
 	}
+	// Under a lock, so that what it says may depend on what it has said.
+	u.speaks.Lock()
+	defer u.speaks.Unlock()
 	seen, err := say(time.Now())
 	if err == nil {
 		seen.ID = id
@@ -384,6 +401,25 @@ func (u *tenant) List(_ context.Context, _ job.Status, size int, yield func(job.
 		}
 	}
 	return nil
+}
+
+// lists changes the list, takes how long an answer takes; pages are those asked for.
+func (u *tenant) lists(list func(size int) ([]job.Observation, error)) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.list = list
+}
+
+func (u *tenant) takes(d time.Duration) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.took = d
+}
+
+func (u *tenant) pages() []int {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return slices.Clone(u.size)
 }
 
 func (u *tenant) looks(id job.ID) []time.Time {

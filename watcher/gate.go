@@ -12,9 +12,9 @@ import (
 // waits; when its time is over, one look goes first as a probe, and only its
 // success lets the others follow, at a pace.
 //
-//	open ──fault that means the tenant, or a run of faults──> shut
-//	shut ──time is over, next look──> probing ──answer──> open
-//	                                     └──fault──> shut, for longer
+//	[open] ──fault that means the tenant, or a run of faults──> [shut]
+//	[shut] ──its time is over, next look──> [probing] ──answer──> [open]
+//	                                            └──fault──> [shut], for longer
 type gate struct {
 	jitter func() float64
 

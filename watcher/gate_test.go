@@ -80,7 +80,7 @@ func TestOneProbeGoesFirstAndTheRestFollowAtAPace(t *testing.T) {
 		b.pass(5 * time.Minute)
 
 		down := time.Now()
-		b.up.took = 20 * time.Millisecond
+		b.up.takes(20 * time.Millisecond)
 		b.up.setAll(func(job.ID, time.Time) (job.Observation, error) {
 			return job.Observation{}, &fault{reason: job.ReasonNetwork}
 		})

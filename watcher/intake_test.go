@@ -214,7 +214,7 @@ func TestDiscoveryAdoptsWhatIsNewAndAnnouncesItOnce(t *testing.T) {
 			bubble(t, func(t *testing.T, b *bench) {
 				began := time.Now()
 				jobs := history(began, 2000, created) // 33 hours of them
-				b.up.list = func(int) ([]job.Observation, error) { return jobs, nil }
+				b.up.lists(func(int) ([]job.Observation, error) { return jobs, nil })
 				b.up.setAll(func(_ job.ID, at time.Time) (job.Observation, error) { return runs(at.Add(-time.Hour))(at) })
 				b.start(func(o *Options) {
 					o.Discover, o.DiscoverSince, o.DiscoverEvery = true, 10*time.Hour, time.Minute
@@ -223,7 +223,7 @@ func TestDiscoveryAdoptsWhatIsNewAndAnnouncesItOnce(t *testing.T) {
 				if n := len(b.store.announced()); n != 601 {
 					t.Errorf("%d jobs announced, want the 601 of the last ten hours", n)
 				}
-				if diff := cmp.Diff([]int{100, 500, 1000}, b.up.size); diff != "" {
+				if diff := cmp.Diff([]int{100, 500, 1000}, b.up.pages()); diff != "" {
 					t.Errorf("pages: %s", diff)
 				}
 				// Three new ones: a small page suffices, and nothing old is adopted.
@@ -234,13 +234,13 @@ func TestDiscoveryAdoptsWhatIsNewAndAnnouncesItOnce(t *testing.T) {
 				for i := range fresh {
 					fresh[i].ID = idOf(9000 + i)
 				}
-				b.up.list = func(int) ([]job.Observation, error) { return append(slices.Clone(fresh), jobs...), nil }
+				b.up.lists(func(int) ([]job.Observation, error) { return append(slices.Clone(fresh), jobs...), nil })
 				b.pass(5 * time.Minute)
 				if n := len(b.store.announced()); n != 604 {
 					t.Errorf("%d jobs announced, want three more", n)
 				}
-				if len(b.up.size) != 5 || slices.Max(b.up.size[1:]) > leastPage {
-					t.Errorf("pages %v, want five of which only the first is large", b.up.size)
+				if len(b.up.pages()) != 5 || slices.Max(b.up.pages()[1:]) > leastPage {
+					t.Errorf("pages %v, want five of which only the first is large", b.up.pages())
 				}
 				if s := b.store.job(idOf(9000)).Source; s != job.SourceDiscover {
 					t.Errorf("source %q", s)
@@ -256,7 +256,7 @@ func TestFailingListHarmsNothing(t *testing.T) {
 		w, _ := b.start(func(o *Options) { o.Discover = true })
 		b.many(w, 10)
 		b.pass(time.Hour)
-		if n := len(b.up.size); n < 5 || n > 15 {
+		if n := len(b.up.pages()); n < 5 || n > 15 {
 			t.Errorf("%d list calls in an hour of refusals, want them slower and slower", n)
 		}
 		if got := b.logged(zapcore.WarnLevel, "discovery"); got != 1 {
@@ -273,14 +273,14 @@ func TestFailingListHarmsNothing(t *testing.T) {
 
 func TestDiscoveryKeepsToTheGateAndToTheRequestsInFlight(t *testing.T) {
 	bubble(t, func(t *testing.T, b *bench) {
-		b.up.took = 100 * time.Millisecond
-		b.up.list = func(int) ([]job.Observation, error) { return nil, nil }
+		b.up.takes(100 * time.Millisecond)
+		b.up.lists(func(int) ([]job.Observation, error) { return nil, nil })
 		b.up.setAll(func(job.ID, time.Time) (job.Observation, error) {
 			return job.Observation{}, &fault{reason: job.ReasonRateLimited, after: 10 * time.Minute, wide: true}
 		})
 		w, _ := b.start(func(o *Options) { o.Discover, o.DiscoverEvery, o.MaxInFlight = true, 5*time.Second, 2 })
 		b.pass(30 * time.Second)
-		if len(b.up.size) == 0 {
+		if len(b.up.pages()) == 0 {
 			t.Fatal("nothing was listed")
 		}
 		b.many(w, 1)

@@ -71,7 +71,7 @@ func (w *Watcher) ask(ctx context.Context, id job.ID) (seen job.Observation, err
 	}()
 	seen, err = w.o.Upstream.Get(ctx, id)
 	if err == nil && seen.ID != id && seen.ID != (job.ID{}) {
-		return job.Observation{}, &internalFault{job.ReasonMalformed, fmt.Errorf("asked for %s, was told of %s", id, seen.ID)}
+		return job.Observation{}, &faultError{job.ReasonMalformed, fmt.Errorf("asked for %s, was told of %s", id, seen.ID)}
 	}
 	return seen, err
 }
@@ -81,20 +81,20 @@ func (w *Watcher) recovered(loop string, r any) error {
 	w.o.Metrics.Panicked(loop)
 	err := fmt.Errorf("panic: %v", r)
 	w.o.Log.Error(loop+": recovered from a panic", zap.Error(fmt.Errorf("%w\n%s", err, debug.Stack())))
-	return &internalFault{job.ReasonInternal, err}
+	return &faultError{job.ReasonInternal, err}
 }
 
-// internalFault is a [Fault] that we found ourselves.
-type internalFault struct {
+// faultError is a [Fault] that we found ourselves.
+type faultError struct {
 	reason job.Reason
 	err    error
 }
 
-func (f *internalFault) Error() string                  { return f.err.Error() }
-func (f *internalFault) Unwrap() error                  { return f.err }
-func (f *internalFault) FaultReason() job.Reason        { return f.reason }
-func (f *internalFault) FaultRetryAfter() time.Duration { return 0 }
-func (f *internalFault) FaultTenantWide() bool          { return false }
+func (f *faultError) Error() string                  { return f.err.Error() }
+func (f *faultError) Unwrap() error                  { return f.err }
+func (f *faultError) FaultReason() job.Reason        { return f.reason }
+func (f *faultError) FaultRetryAfter() time.Duration { return 0 }
+func (f *faultError) FaultTenantWide() bool          { return false }
 
 // judge tells the gate what became of a request, and a person when the gate
 // shuts or opens: once an episode, whatever its length.

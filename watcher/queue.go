@@ -238,14 +238,12 @@ func (q *queue) good(t ticket) bool {
 }
 
 // finish forgets a job that a ticket was drawn for.
-func (q *queue) finish(t ticket) bool {
+func (q *queue) finish(t ticket) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	s, ok := q.held(t)
-	if ok {
+	if s, ok := q.held(t); ok {
 		q.forget(s, t.slot)
 	}
-	return ok
 }
 
 // remove forgets a job wherever it is; a look in the air is dropped when it lands.

@@ -63,8 +63,8 @@ func TestQueueAgreesWithAModel(t *testing.T) {
 				}
 			case 4, 5:
 				got, _, _, ok := q.take(now, g, false)
-				earliest, any := earliestOf(model, out)
-				if due := any && earliest <= job.At(now); ok != due {
+				earliest, some := earliestOf(model, out)
+				if due := some && earliest <= job.At(now); ok != due {
 					t.Fatalf("seed %d: taken %v, due %v", seed, ok, due)
 				}
 				if !ok {
@@ -108,13 +108,13 @@ func TestQueueAgreesWithAModel(t *testing.T) {
 	}
 }
 
-func earliestOf(model map[job.ID]job.Watch, out map[job.ID]ticket) (earliest job.Instant, any bool) {
+func earliestOf(model map[job.ID]job.Watch, out map[job.ID]ticket) (earliest job.Instant, some bool) {
 	for id, w := range model {
-		if _, looked := out[id]; !looked && (!any || w.NextPollAt < earliest) {
-			earliest, any = w.NextPollAt, true
+		if _, looked := out[id]; !looked && (!some || w.NextPollAt < earliest) {
+			earliest, some = w.NextPollAt, true
 		}
 	}
-	return earliest, any
+	return earliest, some
 }
 
 func compare(t *testing.T, seed uint64, q *queue, model map[job.ID]job.Watch, out map[job.ID]ticket, now time.Time) {

@@ -204,7 +204,7 @@ func TestUntrackedJobIsNotAnnouncedWithItsLookInTheAir(t *testing.T) {
 	bubble(t, func(t *testing.T, b *bench) {
 		id := idOf(1)
 		b.up.set(id, runs(time.Now()))
-		b.up.took = 5 * time.Second
+		b.up.takes(5 * time.Second)
 		w, _ := b.start()
 		ended, cancel := w.Ended(id)
 		defer cancel()
@@ -265,7 +265,7 @@ func TestDrainLetsLooksLandAndFreesEverything(t *testing.T) {
 		w, stop := b.start(func(o *Options) { o.Grace = 20 * time.Second })
 		b.track(w, waits)
 		b.up.set(slow, runs(time.Now()))
-		b.up.took = 10 * time.Second
+		b.up.takes(10 * time.Second)
 		b.track(w, slow)
 		b.pass(500 * time.Millisecond)
 		began := time.Now()
@@ -289,7 +289,7 @@ func TestDrainIsBoundedWhenAnAnswerNeverComes(t *testing.T) {
 	bubble(t, func(t *testing.T, b *bench) {
 		id := idOf(1)
 		b.up.set(id, always(job.InProgress))
-		b.up.took = time.Hour
+		b.up.takes(time.Hour)
 		w, stop := b.start(func(o *Options) { o.Grace = 20 * time.Second })
 		b.track(w, id)
 		b.pass(time.Second)
@@ -306,8 +306,8 @@ func TestDrainIsBoundedWhenAnAnswerNeverComes(t *testing.T) {
 
 func TestBeatGoesOnWhileStoreAndUpstreamHang(t *testing.T) {
 	bubble(t, func(t *testing.T, b *bench) {
-		b.up.took = time.Hour
-		ctx, cancel := context.WithCancel(context.Background())
+		b.up.takes(time.Hour)
+		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		o := b.options()
 		o.Ownership = hanging{b.store, ctx}
@@ -315,7 +315,7 @@ func TestBeatGoesOnWhileStoreAndUpstreamHang(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		run, stop := context.WithCancel(context.Background())
+		run, stop := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() { defer close(done); _ = w.Run(run) }()
 		for range 20 {

@@ -42,8 +42,8 @@ type Policy struct {
 
 // DefaultPolicy is what contract section 3 gives as defaults.
 func DefaultPolicy() Policy {
-	p, err := Policy{Randomization: 0.1}.complete()
-	if err != nil {
+	p := Policy{Randomization: 0.1}
+	if err := p.fill(); err != nil {
 		panic(err) // a programmer's error: the defaults contradict each other
 	}
 	return p
@@ -80,8 +80,8 @@ const (
 	maxHint = 24 * time.Hour
 )
 
-// complete fills defaults in and refuses what makes no sense.
-func (p Policy) complete() (Policy, error) {
+// fill puts defaults in and refuses what makes no sense.
+func (p *Policy) fill() error {
 	p.InitialInterval = orDefault(p.InitialInterval, defaultInitialInterval)
 	p.MaxInterval = orDefault(p.MaxInterval, max(defaultMaxInterval, p.InitialInterval))
 	if p.Multiplier == 0 {
@@ -113,16 +113,16 @@ func (p Policy) complete() (Policy, error) {
 		{"time until a job is lost", p.LostAfter, time.Millisecond, job.MaxDeadline},
 	} {
 		if f.v < f.lo || f.v > f.hi {
-			return Policy{}, fmt.Errorf("%s is %s, allowed is %s to %s: %w", f.name, f.v, f.lo, f.hi, job.ErrInvalid)
+			return fmt.Errorf("%s is %s, allowed is %s to %s: %w", f.name, f.v, f.lo, f.hi, job.ErrInvalid)
 		}
 	}
 	if !(p.Multiplier >= 1 && p.Multiplier <= 100) {
-		return Policy{}, fmt.Errorf("multiplier is %g, allowed is 1 to 100: %w", p.Multiplier, job.ErrInvalid)
+		return fmt.Errorf("multiplier is %g, allowed is 1 to 100: %w", p.Multiplier, job.ErrInvalid)
 	}
 	if !(p.Randomization >= 0 && p.Randomization <= 1) {
-		return Policy{}, fmt.Errorf("randomization is %g, allowed is 0 to 1: %w", p.Randomization, job.ErrInvalid)
+		return fmt.Errorf("randomization is %g, allowed is 0 to 1: %w", p.Randomization, job.ErrInvalid)
 	}
-	return p, nil
+	return nil
 }
 
 // grow is the backoff's next interval after present, which is zero before the

@@ -101,20 +101,20 @@ func TestExplainSaysWhy(t *testing.T) {
 			t.Fatal(err)
 		}
 		b.pass(20 * time.Second)
-		b.up.set(looked, func(at time.Time) (job.Observation, error) {
-			<-time.After(time.Hour)
-			return always(job.InProgress)(at)
-		})
-		b.track(w, looked)
-		b.pass(time.Second)
 		for id, text := range map[job.ID]string{
 			running: "not ended yet", failing: "the last look failed (malformed", denied: "Zuora says forbidden",
-			over: "overdue", looked: "under way",
+			over: "overdue",
 		} {
 			e, ok := w.Explain(id)
 			if !ok || !containsText(e.Why, text) {
 				t.Errorf("got %q, want %q", e.Why, text)
 			}
+		}
+		b.up.takes(time.Hour)
+		b.track(w, looked)
+		b.pass(10 * time.Millisecond)
+		if e, _ := w.Explain(looked); !containsText(e.Why, "under way") {
+			t.Errorf("got %q", e.Why)
 		}
 		e, _ := w.Explain(denied)
 		if e.LastReason != job.ReasonForbidden || e.Failures == 0 || e.Polls == 0 || e.DeadlineAt.IsZero() || e.AbandonAt.IsZero() {
@@ -137,12 +137,12 @@ func TestRetentionDeletesInSmallBatches(t *testing.T) {
 		w, _ := b.start(func(o *Options) { o.Retention = 24 * time.Hour })
 		b.many(w, 3*purgeBatch)
 		b.pass(20 * time.Hour)
-		if b.store.purged != 0 {
-			t.Errorf("%d jobs deleted too early", b.store.purged)
+		if b.store.deleted() != 0 {
+			t.Errorf("%d jobs deleted too early", b.store.deleted())
 		}
 		b.pass(5 * time.Hour)
-		if b.store.purged != 3*purgeBatch {
-			t.Errorf("%d jobs deleted, want %d", b.store.purged, 3*purgeBatch)
+		if b.store.deleted() != 3*purgeBatch {
+			t.Errorf("%d jobs deleted, want %d", b.store.deleted(), 3*purgeBatch)
 		}
 	})
 }

@@ -159,11 +159,9 @@ func New(o Options) (*Watcher, error) {
 	if o.MaxInFlight < 0 || o.MaxInFlight > maxMaxInFlight {
 		return nil, fmt.Errorf("new watcher: %d requests in flight, allowed are 1 to %d: %w", o.MaxInFlight, maxMaxInFlight, job.ErrInvalid)
 	}
-	policy, err := o.Policy.complete()
-	if err != nil {
+	if err := o.Policy.fill(); err != nil {
 		return nil, fmt.Errorf("new watcher: %w", err)
 	}
-	o.Policy = policy
 	o.MaxInFlight = orDefault(o.MaxInFlight, defaultMaxInFlight)
 	o.Lease = orDefault(o.Lease, defaultLease)
 	o.Grace = orDefault(o.Grace, defaultGrace)

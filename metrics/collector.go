@@ -1,0 +1,180 @@
+package metrics
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/jobwatcher/jobwatcher/watcher/job"
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+)
+
+// WatchSource is what this replica watches now, asked at scrape time.
+type WatchSource interface {
+	// Watched counts owned jobs by status (Unseen included), and the overdue ones.
+	Watched() (byStatus map[job.Status]int, overdue int)
+}
+
+// StoreSource is what the store tells at scrape time.
+type StoreSource interface {
+	// DeliveryStats counts deliveries by destination and state (delivered ones may be left out of a cheap count),
+	// with the creation time of the oldest not yet delivered or exhausted for each destination.
+	DeliveryStats() (counts map[string]map[job.DeliveryState]int64, oldest map[string]job.Instant, err error)
+	// ReplicaCount counts replicas believed alive.
+	ReplicaCount() (int, error)
+}
+
+// Collect makes the gauges of contract section 7 that are read at scrape time come from these sources.
+// Either may be nil; a second call replaces what the first one gave.
+func (m *Metrics) Collect(w WatchSource, s StoreSource) {
+	if m == nil {
+		return
+	}
+	m.scrape.sources.Store(&sources{w, s})
+}
+
+type sources struct {
+	watcher WatchSource
+	store   StoreSource
+}
+
+// Labels for jobs whose status cannot be one: an empty label value would be no
+// label at all, and a word that Zuora does not document could be any.
+const (
+	statusUnseen  = "unseen"
+	statusUnknown = "unknown"
+)
+
+// collector asks the store when it is scraped, and holds the sources for
+// [watched], whose families carry the tenant.
+type collector struct {
+	m       *Metrics
+	sources atomic.Pointer[sources]
+}
+
+var (
+	jobsDesc = desc("jobs",
+		"Jobs that this replica watches, by Zuora's last word on them (unseen: not looked at yet; unknown: a word that Zuora does not document).", "status")
+	overdueDesc = desc("jobs_overdue",
+		"Jobs that this replica watches and that run longer than their deadline.")
+	deliveriesDesc = desc("deliveries",
+		"Deliveries by destination and state, all replicas together; delivered counts only what this process has delivered, unless the store counts more.", "destination", "state")
+	oldestDesc = desc("outbox_oldest_pending_timestamp_seconds",
+		"When the oldest delivery that is still owed to the destination was created; 0 when none is.", "destination")
+	replicasDesc = desc("replicas",
+		"Replicas believed alive, this one included.")
+)
+
+// watched collects what the watcher tells.
+type watched struct{ *collector }
+
+// Describe implements [prometheus.Collector].
+func (watched) Describe(ch chan<- *prometheus.Desc) {
+	ch <- jobsDesc
+	ch <- overdueDesc
+}
+
+// Collect implements [prometheus.Collector].
+func (c watched) Collect(ch chan<- prometheus.Metric) {
+	var byStatus map[job.Status]int
+	overdue := 0
+	if s := c.sources.Load(); s != nil && s.watcher != nil {
+		byStatus, overdue = s.watcher.Watched()
+	}
+	counts := map[string]int{statusUnseen: 0, statusUnknown: 0}
+	for _, s := range job.Statuses() {
+		counts[string(s)] = 0
+	}
+	for s, n := range byStatus {
+		switch {
+		case s.Known():
+			counts[string(s)] += n
+		case s == job.Unseen:
+			counts[statusUnseen] += n
+		default:
+			counts[statusUnknown] += n
+		}
+	}
+	for label, n := range counts {
+		ch <- prometheus.MustNewConstMetric(jobsDesc, prometheus.GaugeValue, float64(n), label)
+	}
+	ch <- prometheus.MustNewConstMetric(overdueDesc, prometheus.GaugeValue, float64(overdue))
+}
+
+// Describe implements [prometheus.Collector].
+func (c *collector) Describe(ch chan<- *prometheus.Desc) {
+	ch <- deliveriesDesc
+	ch <- oldestDesc
+	ch <- replicasDesc
+}
+
+// Collect implements [prometheus.Collector]. What a store in trouble cannot
+// tell is left out of the scrape: an old number or a zero would be a lie.
+func (c *collector) Collect(ch chan<- prometheus.Metric) {
+	s := c.sources.Load()
+	if s == nil || s.store == nil {
+		c.deliveries(ch, nil, nil)
+		ch <- prometheus.MustNewConstMetric(replicasDesc, prometheus.GaugeValue, 0)
+		return
+	}
+	began := time.Now()
+	counts, oldest, err := s.store.DeliveryStats()
+	c.m.StoreOperation("delivery_stats", time.Since(began), err)
+	if err == nil {
+		c.deliveries(ch, counts, oldest)
+	}
+	began = time.Now()
+	n, err := s.store.ReplicaCount()
+	c.m.StoreOperation("replica_count", time.Since(began), err)
+	if err == nil {
+		ch <- prometheus.MustNewConstMetric(replicasDesc, prometheus.GaugeValue, float64(n))
+	}
+}
+
+// deliveries shows every destination that is known or owns rows, each state of
+// each; those beyond the bound are added up.
+func (c *collector) deliveries(ch chan<- prometheus.Metric, counts map[string]map[job.DeliveryState]int64, oldest map[string]job.Instant) {
+	names := c.m.deliveries.names
+	states, first := map[string]map[job.DeliveryState]int64{}, map[string]job.Instant{}
+	entry := func(destination string) string {
+		label := names.value(destination)
+		if states[label] == nil {
+			states[label] = map[job.DeliveryState]int64{}
+		}
+		return label
+	}
+	for _, name := range names.list() {
+		entry(name)
+	}
+	for name, byState := range counts {
+		label := entry(name)
+		for state, n := range byState {
+			states[label][state] += n
+		}
+	}
+	for name, at := range oldest {
+		label := entry(name)
+		if was := first[label]; was == 0 || at < was {
+			first[label] = at
+		}
+	}
+	for label, byState := range states {
+		for _, state := range job.DeliveryStates() {
+			n := float64(byState[state])
+			if state == job.DeliveryDelivered {
+				n = max(n, value(c.m.deliveries.delivered.WithLabelValues(label)))
+			}
+			ch <- prometheus.MustNewConstMetric(deliveriesDesc, prometheus.GaugeValue, n, label, string(state))
+		}
+		ch <- prometheus.MustNewConstMetric(oldestDesc, prometheus.GaugeValue, seconds(first[label].Time()), label)
+	}
+}
+
+// value reads a counter.
+func value(c prometheus.Counter) float64 {
+	var out dto.Metric
+	if err := c.Write(&out); err != nil {
+		return 0 // a counter of the library's own making does not fail
+	}
+	return out.GetCounter().GetValue()
+}

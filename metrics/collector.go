@@ -6,7 +6,6 @@ import (
 
 	"github.com/jobwatcher/jobwatcher/watcher/job"
 	"github.com/prometheus/client_golang/prometheus"
-	dto "github.com/prometheus/client_model/go"
 )
 
 // WatchSource is what this replica watches now, asked at scrape time.
@@ -41,8 +40,8 @@ type sources struct {
 // Labels for jobs whose status cannot be one: an empty label value would be no
 // label at all, and a word that Zuora does not document could be any.
 const (
-	statusUnseen  = "unseen"
-	statusUnknown = "unknown"
+	statusUnseen = "unseen"
+	statusOther  = other
 )
 
 // collector asks the store when it is scraped, and holds the sources for
@@ -54,7 +53,7 @@ type collector struct {
 
 var (
 	jobsDesc = desc("jobs",
-		"Jobs that this replica watches, by Zuora's last word on them (unseen: not looked at yet; unknown: a word that Zuora does not document).", "status")
+		"Jobs that this replica watches, by Zuora's last word on them (unseen: not looked at yet; other: a word that Zuora does not document).", "status")
 	overdueDesc = desc("jobs_overdue",
 		"Jobs that this replica watches and that run longer than their deadline.")
 	deliveriesDesc = desc("deliveries",
@@ -81,7 +80,7 @@ func (c watched) Collect(ch chan<- prometheus.Metric) {
 	if s := c.sources.Load(); s != nil && s.watcher != nil {
 		byStatus, overdue = s.watcher.Watched()
 	}
-	counts := map[string]int{statusUnseen: 0, statusUnknown: 0}
+	counts := map[string]int{statusUnseen: 0, statusOther: 0}
 	for _, s := range job.Statuses() {
 		counts[string(s)] = 0
 	}
@@ -92,7 +91,7 @@ func (c watched) Collect(ch chan<- prometheus.Metric) {
 		case s == job.Unseen:
 			counts[statusUnseen] += n
 		default:
-			counts[statusUnknown] += n
+			counts[statusOther] += n
 		}
 	}
 	for label, n := range counts {
@@ -137,7 +136,7 @@ func (c *collector) deliveries(ch chan<- prometheus.Metric, counts map[string]ma
 	names := c.m.deliveries.names
 	states, first := map[string]map[job.DeliveryState]int64{}, map[string]job.Instant{}
 	entry := func(destination string) string {
-		label := names.value(destination)
+		label := names.label(destination)
 		if states[label] == nil {
 			states[label] = map[job.DeliveryState]int64{}
 		}
@@ -160,21 +159,12 @@ func (c *collector) deliveries(ch chan<- prometheus.Metric, counts map[string]ma
 	}
 	for label, byState := range states {
 		for _, state := range job.DeliveryStates() {
-			n := float64(byState[state])
+			n := byState[state]
 			if state == job.DeliveryDelivered {
-				n = max(n, value(c.m.deliveries.delivered.WithLabelValues(label)))
+				n = max(n, c.m.deliveries.done.of(label))
 			}
-			ch <- prometheus.MustNewConstMetric(deliveriesDesc, prometheus.GaugeValue, n, label, string(state))
+			ch <- prometheus.MustNewConstMetric(deliveriesDesc, prometheus.GaugeValue, float64(n), label, string(state))
 		}
 		ch <- prometheus.MustNewConstMetric(oldestDesc, prometheus.GaugeValue, seconds(first[label].Time()), label)
 	}
-}
-
-// value reads a counter.
-func value(c prometheus.Counter) float64 {
-	var out dto.Metric
-	if err := c.Write(&out); err != nil {
-		return 0 // a counter of the library's own making does not fail
-	}
-	return out.GetCounter().GetValue()
 }

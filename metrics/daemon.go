@@ -3,7 +3,6 @@ package metrics
 import (
 	"context"
 	"errors"
-	"strconv"
 	"time"
 
 	"github.com/jobwatcher/jobwatcher/watcher/job"
@@ -19,21 +18,17 @@ func storeBuckets() []float64 {
 
 // operations are the store's, as it names them; a test reads them from its
 // source. delivery_stats and replica_count are ours (collector.go).
-func operations() []string {
-	return []string{
-		"claim", "claim_deliveries", "commit", "delivery", "delivery_stats", "destinations", "heartbeat", "jobs",
-		"list_deliveries", "list_jobs", "owned", "purge", "register", "release", "replay", "replica_count",
-		"set_destination", "settle", "track", "untrack",
-	}
+var operations = []string{
+	"claim", "claim_deliveries", "commit", "delivery", "delivery_stats", "destinations", "heartbeat", "jobs",
+	"list_deliveries", "list_jobs", "owned", "purge", "register", "release", "replay", "replica_count",
+	"set_destination", "settle", "track", "untrack",
 }
 
 // loops are where panics are recovered.
-func loops() []string { return []string{"announce", "api", "deliver", "discover", "look"} }
+var loops = []string{"announce", "api", "deliver", "discover", "look"}
 
 // apiCodes are the statuses that the API answers (openapi.yaml).
-func apiCodes() []string {
-	return []string{"200", "201", "202", "204", "400", "401", "403", "404", "405", "409", "413", "415", "422", "500", "503"}
-}
+var apiCodes = []string{"200", "201", "202", "204", "400", "401", "403", "404", "405", "409", "413", "415", "422", "500", "503"}
 
 // spareWords is how many words of the code itself (an operation, a loop) may
 // come beyond the lists above before they count as "other".
@@ -47,7 +42,6 @@ type daemonMetrics struct {
 	panics     *prometheus.CounterVec
 	loops      *names
 	api        *prometheus.CounterVec
-	apiCodes   map[string]bool
 }
 
 func newDaemonMetrics(f promauto.Factory) daemonMetrics {
@@ -56,25 +50,23 @@ func newDaemonMetrics(f promauto.Factory) daemonMetrics {
 			"Operations of the store, failed ones included.", storeBuckets()), []string{"operation"}),
 		errors: f.NewCounterVec(counter("store_errors_total",
 			"Operations of the store that failed; one that found nothing, or lost a race, has not failed."), []string{"operation"}),
-		operations: newNames(spareWords, operations()...),
+		operations: newNames(spareWords, operations...),
 		claimsLost: f.NewCounter(counter("claims_lost_total",
 			"Claims to jobs and deliveries that ended under us, because another replica took over.")),
 		panics: f.NewCounterVec(counter("panics_total",
 			"Recovered panics, by the loop that they happened in; each is a bug."), []string{"loop"}),
-		loops: newNames(spareWords, loops()...),
+		loops: newNames(spareWords, loops...),
 		api: f.NewCounterVec(counter("api_requests_total",
 			"Answered requests to the HTTP API, by status code."), []string{"code"}),
-		apiCodes: map[string]bool{},
 	}
-	for _, o := range operations() {
+	for _, o := range operations {
 		d.operation.WithLabelValues(o)
 		d.errors.WithLabelValues(o)
 	}
-	for _, l := range loops() {
+	for _, l := range loops {
 		d.panics.WithLabelValues(l)
 	}
-	for _, code := range apiCodes() {
-		d.apiCodes[code] = true
+	for _, code := range apiCodes {
 		d.api.WithLabelValues(code)
 	}
 	return d
@@ -86,7 +78,7 @@ func (m *Metrics) StoreOperation(operation string, took time.Duration, err error
 	if m == nil {
 		return
 	}
-	operation = m.daemon.operations.value(operation)
+	operation = m.daemon.operations.label(operation)
 	observe(m.daemon.operation.WithLabelValues(operation), took)
 	if storeFailed(err) {
 		m.daemon.errors.WithLabelValues(operation).Inc()
@@ -120,7 +112,7 @@ func (m *Metrics) Panicked(loop string) {
 	if m == nil {
 		return
 	}
-	m.daemon.panics.WithLabelValues(m.daemon.loops.value(loop)).Inc()
+	m.daemon.panics.WithLabelValues(m.daemon.loops.label(loop)).Inc()
 }
 
 // APIRequest counts an answered request to the HTTP API.
@@ -128,9 +120,5 @@ func (m *Metrics) APIRequest(code int) {
 	if m == nil {
 		return
 	}
-	text := strconv.Itoa(code)
-	if !m.daemon.apiCodes[text] {
-		text = codeClass(code)
-	}
-	m.daemon.api.WithLabelValues(text).Inc()
+	m.daemon.api.WithLabelValues(codeLabel(code, apiCodes)).Inc()
 }

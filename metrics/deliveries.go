@@ -1,43 +1,75 @@
 package metrics
 
 import (
+	"sync"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/jobwatcher/jobwatcher/watcher/job"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 )
 
-// endToEndBuckets: detection delay and delivery together, up to the last attempt.
-var endToEndBuckets = []float64{.1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 1800, 3600, 7200, 21600, 43200, 86400}
+// latencyBuckets are dense around the target, a p99 below 100 ms (contract
+// section 10), and then follow the schedule of attempts: 5 s, 1 min, 5 min,
+// 30 min, 2 h … 24 h (contract section 6).
+func latencyBuckets() []float64 {
+	return []float64{0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200, 43200, 86400}
+}
+
+// spareDestinations is how many destinations beyond the configured ones have
+// series of their own: those of an earlier configuration that still own rows.
+const spareDestinations = 64
 
 type deliveryMetrics struct {
-	attempts, failed, exhausted *prometheus.CounterVec
-	latency, endToEnd           *prometheus.HistogramVec
+	attempts  *prometheus.CounterVec
+	failed    *prometheus.CounterVec
+	exhausted *prometheus.CounterVec
+	latency   *prometheus.HistogramVec
+	endToEnd  *prometheus.HistogramVec
+	names     *names
+	done      *tally
 }
 
-func (d *deliveryMetrics) register(reg prometheus.Registerer) {
-	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
-		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}, labels)
+func newDeliveryMetrics(f promauto.Factory, destinations []string) deliveryMetrics {
+	label := []string{"destination"}
+	d := deliveryMetrics{
+		attempts: f.NewCounterVec(counter("delivery_attempts_total",
+			"Attempts to tell a destination of an event, failed ones included."), label),
+		failed: f.NewCounterVec(counter("delivery_attempts_failed_total",
+			"Attempts that failed, by why."), []string{"destination", "reason"}),
+		exhausted: f.NewCounterVec(counter("deliveries_exhausted_total",
+			"Deliveries given up after their last attempt; they can be replayed."), label),
+		latency: f.NewHistogramVec(histogram("delivery_latency_seconds",
+			"From an event being stored to the destination's confirmation.", latencyBuckets()), label),
+		endToEnd: f.NewHistogramVec(histogram("end_to_end_latency_seconds",
+			"From the end of a job to the destination's confirmation.", latencyBuckets()), label),
+		names: newNames(spareDestinations),
+		done:  &tally{counts: map[string]int64{}},
 	}
-	d.attempts = counter("delivery_attempts_total", "Attempts to tell a destination.", "destination")
-	d.failed = counter("delivery_attempts_failed_total", "Attempts that the destination did not take, by reason.", "destination", "reason")
-	d.exhausted = counter("deliveries_exhausted_total", "Deliveries given up after the last attempt.", "destination")
-	d.latency = prometheus.NewHistogramVec(histogram("delivery_latency_seconds",
-		"From an event being stored to the destination's 2xx.", endToEndBuckets), []string{"destination"})
-	d.endToEnd = prometheus.NewHistogramVec(histogram("end_to_end_latency_seconds",
-		"From a job's end, by Zuora's clock, to the destination's 2xx.", endToEndBuckets), []string{"destination"})
-	reg.MustRegister(d.attempts, d.failed, d.exhausted, d.latency, d.endToEnd)
+	d.learn(destinations)
+	return d
 }
 
-func (d *deliveryMetrics) zero(name string) {
-	d.attempts.WithLabelValues(name)
-	d.exhausted.WithLabelValues(name)
-	d.latency.WithLabelValues(name)
-	d.endToEnd.WithLabelValues(name)
-	for _, r := range job.DeliveryReasons() {
-		d.failed.WithLabelValues(name, string(r))
+// learn puts everything about these destinations to zero.
+func (d *deliveryMetrics) learn(destinations []string) {
+	d.names.learn(destinations...)
+	for _, name := range destinations {
+		d.attempts.WithLabelValues(name)
+		d.exhausted.WithLabelValues(name)
+		d.latency.WithLabelValues(name)
+		d.endToEnd.WithLabelValues(name)
+		for _, r := range job.DeliveryReasons() {
+			d.failed.WithLabelValues(name, string(r))
+		}
 	}
+}
+
+// AddDestinations brings every combination of newly configured destinations in at zero.
+func (m *Metrics) AddDestinations(names ...string) {
+	if m == nil {
+		return
+	}
+	m.deliveries.learn(names)
 }
 
 // Attempt counts one delivery attempt and why it failed, if it did.
@@ -45,9 +77,10 @@ func (m *Metrics) Attempt(destination string, reason job.Reason) {
 	if m == nil {
 		return
 	}
-	m.delivery.attempts.WithLabelValues(destination).Inc()
+	destination = m.deliveries.names.label(destination)
+	m.deliveries.attempts.WithLabelValues(destination).Inc()
 	if reason != job.NoReason {
-		m.delivery.failed.WithLabelValues(destination, string(reason)).Inc()
+		m.deliveries.failed.WithLabelValues(destination, reasonLabel(reason, job.DeliveryReasons())).Inc()
 	}
 }
 
@@ -56,15 +89,37 @@ func (m *Metrics) Delivered(destination string, latency, endToEnd time.Duration)
 	if m == nil {
 		return
 	}
-	m.delivery.latency.WithLabelValues(destination).Observe(max(latency.Seconds(), 0))
+	destination = m.deliveries.names.label(destination)
+	m.deliveries.done.inc(destination)
+	observe(m.deliveries.latency.WithLabelValues(destination), latency)
 	if endToEnd >= 0 {
-		m.delivery.endToEnd.WithLabelValues(destination).Observe(endToEnd.Seconds())
+		observe(m.deliveries.endToEnd.WithLabelValues(destination), endToEnd)
 	}
 }
 
 // Exhausted counts a delivery given up.
 func (m *Metrics) Exhausted(destination string) {
-	if m != nil {
-		m.delivery.exhausted.WithLabelValues(destination).Inc()
+	if m == nil {
+		return
 	}
+	m.deliveries.exhausted.WithLabelValues(m.deliveries.names.label(destination)).Inc()
+}
+
+// tally counts deliveries that this process has made, for a gauge whose source
+// need not count them.
+type tally struct {
+	mu     sync.Mutex
+	counts map[string]int64
+}
+
+func (t *tally) inc(destination string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.counts[destination]++
+}
+
+func (t *tally) of(destination string) int64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.counts[destination]
 }

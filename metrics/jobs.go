@@ -1,119 +1,133 @@
 package metrics
 
 import (
-	"context"
-	"errors"
+	"slices"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/jobwatcher/jobwatcher/watcher/job"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 )
 
-// Buckets for jobs that end in under a second or run for hours: Zuora gives a
-// query four attempts of an hour (zuora-facts.md section 2), so nothing that is
-// processed can lie beyond 4 h by much.
-var processingBuckets = []float64{.1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 10800, 14400}
-
-// Buckets for rows: a live query has at most 500,000, a warehouse query
-// 50,000,000 (zuora-facts.md section 4); none is a valid result.
-var rowBuckets = []float64{0, 1, 10, 100, 1e3, 1e4, 5e4, 1e5, 2.5e5, 5e5, 1e6, 5e6, 1e7, 2.5e7, 5e7}
-
-// delayBuckets go from the first interval of the backoff past a few of its
-// largest, and on to an outage.
-var delayBuckets = []float64{.25, .5, 1, 2, 3, 5, 7.5, 10, 15, 20, 30, 45, 60, 120, 300, 900, 3600}
-
-type jobMetrics struct {
-	tracked, finished   *prometheus.CounterVec
-	processing          *prometheus.HistogramVec
-	rows, delay         prometheus.Observer
-	rowsTotal, secTotal prometheus.Counter
-	unknown             prometheus.Counter
-	tenant              string
+// processingBuckets runs from under a second to four hours: jobs end "in under
+// a second" (zuora-facts section 2), one attempt is cut at one hour, and three
+// retries make it four (zuora-facts section 4, Data Query limits).
+func processingBuckets() []float64 {
+	const minute, hour = 60, 3600
+	return []float64{
+		0.25, 0.5, 1, 2.5, 5, 10, 30,
+		minute, 2 * minute, 5 * minute, 10 * minute, 20 * minute, 30 * minute,
+		hour, 1.5 * hour, 2 * hour, 3 * hour, 4 * hour,
+	}
 }
 
-func (j *jobMetrics) register(reg prometheus.Registerer, tenant string) {
-	j.tenant = tenant
-	j.tracked = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Namespace: namespace, Name: "jobs_tracked_total", Help: "Jobs taken in, by where they came from.",
-	}, []string{"tenant", "source"})
-	j.finished = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Namespace: namespace, Name: "jobs_finished_total", Help: "Jobs whose watching ended, by outcome.",
-	}, []string{"tenant", "outcome"})
-	j.processing = prometheus.NewHistogramVec(histogram("job_processing_seconds",
-		"Processing time of ended jobs as Zuora gives it, converted from milliseconds.", processingBuckets), []string{"tenant", "outcome"})
-	rows := prometheus.NewHistogramVec(histogram("job_output_rows",
-		"Rows in the results of ended jobs as Zuora gives them.", rowBuckets), []string{"tenant"})
-	rowsTotal := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Namespace: namespace, Name: "job_output_rows_total", Help: "Rows in the results of all ended jobs.",
-	}, []string{"tenant"})
-	secTotal := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Namespace: namespace, Name: "job_processing_seconds_total", Help: "Processing time of all ended jobs.",
-	}, []string{"tenant"})
-	delay := prometheus.NewHistogramVec(histogram("detection_delay_seconds",
-		"From a job's end to our first sight of it, both by Zuora's clock.", delayBuckets), []string{"tenant"})
-	unknown := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Namespace: namespace, Name: "unknown_statuses_total", Help: "Looks that showed a status which Zuora does not document.",
-	}, []string{"tenant"})
-	reg.MustRegister(j.tracked, j.finished, j.processing, rows, rowsTotal, secTotal, delay, unknown)
-	j.rows, j.delay = rows.WithLabelValues(tenant), delay.WithLabelValues(tenant)
-	j.rowsTotal, j.secTotal = rowsTotal.WithLabelValues(tenant), secTotal.WithLabelValues(tenant)
-	j.unknown = unknown.WithLabelValues(tenant)
+// rowBuckets runs from no row, which is an answer of its own, to 50,000,000,
+// the most that a Warehouse query may put out; 500,000 is the most of a Live
+// one (zuora-facts section 4, Data Query limits).
+func rowBuckets() []float64 {
+	return []float64{0, 1, 10, 100, 1e3, 1e4, 5e4, 1e5, 2.5e5, 5e5, 1e6, 5e6, 1e7, 2.5e7, 5e7}
+}
+
+// delayBuckets are dense up to the largest interval between two looks (30 s by
+// default), beyond which something is wrong.
+func delayBuckets() []float64 {
+	return []float64{0.25, 0.5, 1, 2, 3, 5, 10, 15, 20, 30, 45, 60, 120, 300, 900, 3600}
+}
+
+type jobMetrics struct {
+	tracked         *prometheus.CounterVec
+	finished        *prometheus.CounterVec
+	processing      *prometheus.HistogramVec
+	processingTotal prometheus.Counter
+	rows            prometheus.Histogram
+	rowsTotal       prometheus.Counter
+	detection       prometheus.Histogram
+	unknown         prometheus.Counter
+	series          *series
+}
+
+func newJobMetrics(f promauto.Factory) jobMetrics {
+	j := jobMetrics{
+		tracked: f.NewCounterVec(counter("jobs_tracked_total",
+			"Jobs newly taken in, by where they came from."), []string{"source"}),
+		finished: f.NewCounterVec(counter("jobs_finished_total",
+			"Jobs whose watching has ended, by how."), []string{"outcome"}),
+		processing: f.NewHistogramVec(histogram("job_processing_seconds",
+			"Processing time of ended jobs as Zuora gives it (processingTime); a job for which it gives none is not in here.",
+			processingBuckets()), []string{"outcome"}),
+		processingTotal: f.NewCounter(counter("job_processing_seconds_total",
+			"Processing time of all ended jobs together, as Zuora gives it.")),
+		rows: f.NewHistogram(histogram("job_output_rows",
+			"Rows put out by ended jobs as Zuora gives them (outputRows); a job for which it gives none is not in here.", rowBuckets())),
+		rowsTotal: f.NewCounter(counter("job_output_rows_total",
+			"Rows put out by all ended jobs together, as Zuora gives them.")),
+		detection: f.NewHistogram(histogram("detection_delay_seconds",
+			"From the end of a job to our first sight of it, by Zuora's clock.", delayBuckets())),
+		unknown: f.NewCounter(counter("unknown_statuses_total",
+			"Looks that showed a status which Zuora does not document; such a job is watched on.")),
+	}
 	for _, s := range job.Sources() {
-		j.tracked.WithLabelValues(tenant, string(s))
+		j.tracked.WithLabelValues(string(s))
 	}
 	for _, o := range job.Outcomes() {
-		j.finished.WithLabelValues(tenant, string(o))
-		j.processing.WithLabelValues(tenant, string(o))
+		j.finished.WithLabelValues(string(o))
+		j.processing.WithLabelValues(string(o))
 	}
+	return j
 }
 
 // JobsTracked counts n jobs newly taken in from source.
 func (m *Metrics) JobsTracked(source job.Source, n int) {
-	if m != nil {
-		m.jobs.tracked.WithLabelValues(m.jobs.tenant, string(source)).Add(float64(n))
-	}
-}
-
-// JobFinished counts an ended job with its processing time and rows, where Zuora
-// said them: an absent number is no sample, not zero.
-func (m *Metrics) JobFinished(j *job.Job) {
-	if m == nil {
+	if m == nil || n <= 0 {
 		return
 	}
-	m.jobs.finished.WithLabelValues(m.jobs.tenant, string(j.Outcome)).Inc()
-	if j.ProcessingTime != nil {
-		s := j.ProcessingTime.Seconds()
-		m.jobs.processing.WithLabelValues(m.jobs.tenant, string(j.Outcome)).Observe(s)
-		m.jobs.secTotal.Add(s)
+	label := other
+	if slices.Contains(job.Sources(), source) {
+		label = string(source)
 	}
-	if j.OutputRows != nil {
-		m.jobs.rows.Observe(float64(*j.OutputRows))
-		m.jobs.rowsTotal.Add(float64(*j.OutputRows))
+	m.jobs.tracked.WithLabelValues(label).Add(float64(n))
+}
+
+// JobFinished counts an ended job with its processing time and rows, where
+// Zuora said them: an absent number is no sample, not zero.
+func (m *Metrics) JobFinished(j *job.Job) {
+	if m == nil || j == nil {
+		return
 	}
-	m.series.add(j)
+	outcome := other
+	if slices.Contains(job.Outcomes(), j.Outcome) {
+		outcome = string(j.Outcome)
+	}
+	m.jobs.finished.WithLabelValues(outcome).Inc()
+	one := jobSeries{id: j.ID, finished: j.FinishedAt.Time()}
+	// What Zuora says is foreign: a counter does not take a negative number.
+	if t := j.ProcessingTime; t != nil && *t >= 0 {
+		took := t.Seconds()
+		m.jobs.processing.WithLabelValues(outcome).Observe(took)
+		m.jobs.processingTotal.Add(took)
+		one.processing = &took
+	}
+	if n := j.OutputRows; n != nil && *n >= 0 {
+		rows := float64(*n)
+		m.jobs.rows.Observe(rows)
+		m.jobs.rowsTotal.Add(rows)
+		one.rows = &rows
+	}
+	m.jobs.series.add(one)
 }
 
 // Detected observes our first sight of an end minus Zuora's own time of it.
 func (m *Metrics) Detected(delay time.Duration) {
-	if m != nil {
-		m.jobs.delay.Observe(delay.Seconds())
+	if m == nil {
+		return
 	}
+	observe(m.jobs.detection, delay)
 }
 
 // UnknownStatus counts a look that showed a status Zuora does not document.
 func (m *Metrics) UnknownStatus() {
-	if m != nil {
-		m.jobs.unknown.Inc()
+	if m == nil {
+		return
 	}
-}
-
-// isAnswer reports whether an error is what the store was asked to find out.
-func isAnswer(err error) bool {
-	for _, answer := range []error{job.ErrNotFound, job.ErrConflict, job.ErrOwnerLost, job.ErrInvalid, context.Canceled} {
-		if errors.Is(err, answer) {
-			return true
-		}
-	}
-	return false
+	m.jobs.unknown.Inc()
 }

@@ -28,6 +28,7 @@ type jobSeries struct {
 type series struct {
 	limit int
 	ttl   time.Duration
+	now   func() time.Time
 
 	processing, rows, finished *prometheus.Desc
 
@@ -36,9 +37,9 @@ type series struct {
 	byID  map[job.ID]*list.Element
 }
 
-func newSeries(limit int, ttl time.Duration) *series {
+func newSeries(limit int, ttl time.Duration, now func() time.Time) *series {
 	return &series{
-		limit: limit, ttl: ttl,
+		limit: limit, ttl: ttl, now: now,
 		processing: desc("job_last_processing_seconds",
 			"Processing time of one finished job as Zuora gives it; opt-in, capped and expiring.", "job_id"),
 		rows: desc("job_last_output_rows",
@@ -49,22 +50,23 @@ func newSeries(limit int, ttl time.Duration) *series {
 	}
 }
 
-// set gives a finished job series of its own.
-func (s *series) set(id job.ID, one jobSeries, now time.Time) {
+// add gives a finished job series of its own.
+func (s *series) add(one jobSeries) {
 	if s.limit <= 0 {
 		return
 	}
-	one.id, one.expires = id, now.Add(s.ttl)
+	now := s.now()
+	one.expires = now.Add(s.ttl)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if e := s.byID[id]; e != nil {
+	if e := s.byID[one.id]; e != nil {
 		s.drop(e)
 	}
 	s.expire(now)
 	for s.order.Len() >= s.limit {
 		s.drop(s.order.Front())
 	}
-	s.byID[id] = s.order.PushBack(&one)
+	s.byID[one.id] = s.order.PushBack(&one)
 }
 
 // expire drops what is older than the ttl; the oldest stand first.
@@ -96,7 +98,7 @@ func (s *series) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements [prometheus.Collector].
 func (s *series) Collect(ch chan<- prometheus.Metric) {
-	now := time.Now()
+	now := s.now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.expire(now)

@@ -4,119 +4,113 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/jobwatcher/jobwatcher/watcher/job"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 )
 
-// lagBuckets go from a free worker to a queue that does not keep up.
-var lagBuckets = []float64{.0005, .001, .0025, .005, .01, .02, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60}
-
-// requestBuckets end at the server's own limit of 120 s (zuora-facts.md section 4).
-var requestBuckets = []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120}
-
-type upstreamMetrics struct {
-	tenant                  string
-	polls                   map[string]prometheus.Counter
-	failed                  *prometheus.CounterVec
-	lag                     prometheus.Observer
-	requests                *prometheus.HistogramVec
-	limit, remaining, reset *prometheus.GaugeVec
-	lastPoll                prometheus.Gauge
+// lagBuckets are dense around the target, a p99 below 20 ms (contract section 10).
+func lagBuckets() []float64 {
+	return []float64{0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60}
 }
 
-// The modes of a look and the endpoints that are asked.
+// requestBuckets end where Zuora does: it cuts a request after 120 s
+// (zuora-facts section 4, retry advice); we do after 30 s by default.
+func requestBuckets() []float64 {
+	return []float64{0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120}
+}
+
+// The two ways to look, and what we ask of Zuora.
 var (
-	pollModes = []string{"get", "list"}
+	modes     = []string{"get", "list"}
 	endpoints = []string{"get", "list", "token"}
 )
 
-func (u *upstreamMetrics) register(reg prometheus.Registerer, tenant string) {
-	u.tenant = tenant
-	polls := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Namespace: namespace, Name: "polls_total", Help: "Questions to Zuora: get asks about one job, list about many.",
-	}, []string{"tenant", "mode"})
-	u.failed = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Namespace: namespace, Name: "polls_failed_total", Help: "Questions to Zuora that were not answered, by reason.",
-	}, []string{"tenant", "mode", "reason"})
-	lag := prometheus.NewHistogramVec(histogram("poll_lag_seconds", "From a look's due time to its request.", lagBuckets), []string{"tenant"})
-	u.requests = prometheus.NewHistogramVec(histogram("upstream_request_duration_seconds",
-		"Time of one exchange with Zuora; code 0 means that no answer came.", requestBuckets), []string{"tenant", "endpoint", "code"})
-	gauge := func(name, help string) *prometheus.GaugeVec {
-		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help}, []string{"tenant", "window"})
-	}
-	u.limit = gauge("budget_limit", "Requests that the tenant may make in a rate-limit window, as Zuora last said.")
-	u.remaining = gauge("budget_remaining", "Requests left in the window closest to exhaustion, as Zuora last said.")
-	u.reset = gauge("budget_reset_timestamp_seconds", "When that window begins anew.")
-	last := prometheus.NewGaugeVec(prometheus.GaugeOpts{
-		Namespace: namespace, Name: "last_successful_poll_timestamp_seconds", Help: "When Zuora last answered a question; 0 before the first time.",
-	}, []string{"tenant"})
-	reg.MustRegister(polls, u.failed, lag, u.requests, u.limit, u.remaining, u.reset, last)
-	u.lag, u.lastPoll = lag.WithLabelValues(tenant), last.WithLabelValues(tenant)
-	u.polls = map[string]prometheus.Counter{}
-	for _, mode := range pollModes {
-		u.polls[mode] = polls.WithLabelValues(tenant, mode)
-		for _, r := range job.PollReasons() {
-			u.failed.WithLabelValues(tenant, mode, string(r))
-		}
-	}
-	for _, endpoint := range endpoints {
-		u.requests.WithLabelValues(tenant, endpoint, "200")
-	}
+// noAnswer is the code of a request that nobody answered.
+const noAnswer = "none"
+
+// upstreamCodes are the statuses documented for our operations (zuora-facts
+// section 1) and those that its retry advice adds. A code outside of them
+// counts in its class, since what an upstream sends must not make series.
+var upstreamCodes = []string{"200", "400", "401", "403", "404", "429", "500", "502", "503", "504", noAnswer}
+
+type upstreamMetrics struct {
+	polls    *prometheus.CounterVec
+	failed   *prometheus.CounterVec
+	lag      prometheus.Histogram
+	requests *prometheus.HistogramVec
+	lastGood prometheus.Gauge
+	windows  *windows
 }
 
-// Poll counts one look; reason says why it failed (NoReason: it did not). A
-// success sets last_successful_poll.
+func newUpstreamMetrics(f promauto.Factory) upstreamMetrics {
+	u := upstreamMetrics{
+		polls: f.NewCounterVec(counter("polls_total",
+			"Looks at jobs, failed ones included: one job at a time (get) or many (list)."), []string{"mode"}),
+		failed: f.NewCounterVec(counter("polls_failed_total",
+			"Looks that failed, by why."), []string{"mode", "reason"}),
+		lag: f.NewHistogram(histogram("poll_lag_seconds",
+			"From the time a look was due to the time it was sent.", lagBuckets())),
+		requests: f.NewHistogramVec(histogram("upstream_request_duration_seconds",
+			"HTTP exchanges with Zuora by endpoint and status code (none: no answer).", requestBuckets()), []string{"endpoint", "code"}),
+		lastGood: f.NewGauge(gauge("last_successful_poll_timestamp_seconds",
+			"When Zuora last answered a look; 0 before the first time.")),
+	}
+	for _, mode := range modes {
+		u.polls.WithLabelValues(mode)
+		for _, r := range job.PollReasons() {
+			u.failed.WithLabelValues(mode, string(r))
+		}
+	}
+	for _, e := range endpoints {
+		for _, code := range upstreamCodes {
+			u.requests.WithLabelValues(e, code)
+		}
+	}
+	return u
+}
+
+// Poll counts one look; reason says why it failed (NoReason: it did not). mode is "get" or "list".
+// A success sets last_successful_poll.
 func (m *Metrics) Poll(mode string, reason job.Reason, at time.Time) {
 	if m == nil {
 		return
 	}
-	if c := m.upstream.polls[mode]; c != nil {
-		c.Inc()
-	}
+	mode = oneOf(mode, modes)
+	m.upstream.polls.WithLabelValues(mode).Inc()
 	if reason != job.NoReason {
-		m.upstream.failed.WithLabelValues(m.upstream.tenant, mode, string(reason)).Inc()
+		m.upstream.failed.WithLabelValues(mode, reasonLabel(reason, job.PollReasons())).Inc()
 		return
 	}
-	m.upstream.lastPoll.Set(unixSeconds(at))
+	m.upstream.lastGood.Set(seconds(at))
 }
 
 // PollLag observes the time from due to sent.
 func (m *Metrics) PollLag(d time.Duration) {
-	if m != nil {
-		m.upstream.lag.Observe(max(d.Seconds(), 0))
-	}
-}
-
-// UpstreamRequest observes one HTTP exchange with Zuora; code 0: no answer.
-func (m *Metrics) UpstreamRequest(endpoint string, code int, took time.Duration) {
-	if m != nil {
-		m.upstream.requests.WithLabelValues(m.upstream.tenant, endpoint, statusLabel(code)).Observe(took.Seconds())
-	}
-}
-
-// statusLabel keeps the label's values few, whatever a server makes up.
-func statusLabel(code int) string {
-	if code == 0 || code >= 100 && code < 600 {
-		return strconv.Itoa(code)
-	}
-	return "other"
-}
-
-// Window sets what an answer said of one rate-limit window. A remaining below
-// zero or a zero reset was not said and leaves the gauge alone. Windows other
-// than the contract's three are not counted.
-func (m *Metrics) Window(window string, limit, remaining int64, reset time.Time) {
-	if m == nil || window != "1m" && window != "1h" && window != "24h" {
+	if m == nil {
 		return
 	}
-	m.upstream.limit.WithLabelValues(m.upstream.tenant, window).Set(float64(limit))
-	if remaining >= 0 {
-		m.upstream.remaining.WithLabelValues(m.upstream.tenant, window).Set(float64(remaining))
-	}
-	if !reset.IsZero() {
-		m.upstream.reset.WithLabelValues(m.upstream.tenant, window).Set(unixSeconds(reset))
-	}
+	observe(m.upstream.lag, d)
 }
 
-func unixSeconds(t time.Time) float64 { return float64(t.UnixMilli()) / 1e3 }
+// UpstreamRequest observes one HTTP exchange with Zuora; code 0: no answer. endpoint: get, list, token.
+func (m *Metrics) UpstreamRequest(endpoint string, code int, took time.Duration) {
+	if m == nil {
+		return
+	}
+	observe(m.upstream.requests.WithLabelValues(oneOf(endpoint, endpoints), codeLabel(code, upstreamCodes)), took)
+}
+
+// codeLabel is a status code that is known, or the class of another one.
+func codeLabel(code int, known []string) string {
+	if code == 0 {
+		return noAnswer
+	}
+	if label := oneOf(strconv.Itoa(code), known); label != other {
+		return label
+	}
+	if code < 100 || code > 599 {
+		return other
+	}
+	return strconv.Itoa(code/100) + "xx"
+}

@@ -1,0 +1,20 @@
+// Package notify tells destinations what has happened: at least once, never
+// dropped, and as little as possible twice.
+//
+// A delivery is a row in the outbox, written in the transaction that made its
+// event true. Each destination has a lane of its own, which claims what is due,
+// sends it, has the attempt judged, and settles it:
+//
+//	due ──> claim ──> send ──> judge ──> settle
+//
+// A crash between sending and settling repeats the send, under the same
+// webhook-id. A receiver that is slow or dead delays nobody else. What cannot be
+// delivered is tried for a day, then exhausted: kept, visible, replayable. What
+// waits for a paused destination is held.
+//
+// Reading order: notify.go has the two interfaces; destinations.go what a
+// destination is, parse.go its file; route.go which destinations an event owes;
+// classify.go and judge.go what an attempt means, purely; dispatcher.go starts
+// the lanes and answers the operator; lane.go is the loop; settle.go records
+// attempts.
+package notify

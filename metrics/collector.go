@@ -2,7 +2,6 @@ package metrics
 
 import (
 	"sync/atomic"
-	"time"
 
 	"github.com/jobwatcher/jobwatcher/watcher/job"
 	"github.com/prometheus/client_golang/prometheus"
@@ -116,15 +115,15 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(replicasDesc, prometheus.GaugeValue, 0)
 		return
 	}
-	began := time.Now()
+	began := c.m.now()
 	counts, oldest, err := s.store.DeliveryStats()
-	c.m.StoreOperation("delivery_stats", time.Since(began), err)
+	c.m.StoreOperation("delivery_stats", c.m.now().Sub(began), err)
 	if err == nil {
 		c.deliveries(ch, counts, oldest)
 	}
-	began = time.Now()
+	began = c.m.now()
 	n, err := s.store.ReplicaCount()
-	c.m.StoreOperation("replica_count", time.Since(began), err)
+	c.m.StoreOperation("replica_count", c.m.now().Sub(began), err)
 	if err == nil {
 		ch <- prometheus.MustNewConstMetric(replicasDesc, prometheus.GaugeValue, float64(n))
 	}

@@ -2,20 +2,30 @@ package metrics_test
 
 import (
 	"bytes"
+	"errors"
+	"flag"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/testutil"
-	"github.com/prometheus/common/expfmt"
-
 	"github.com/jobwatcher/jobwatcher/metrics"
 	"github.com/jobwatcher/jobwatcher/watcher/job"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
 )
+
+var update = flag.Bool("update", false, "write the golden files anew")
 
 type fakeSource struct{}
 
@@ -39,7 +49,7 @@ func newMetrics(t *testing.T, o metrics.Options) (*metrics.Metrics, *prometheus.
 	return m, reg
 }
 
-// gathered is every sample line without those of Go and process collectors.
+// gathered is the text of a scrape, those of Go and process collectors included.
 func gathered(t *testing.T, reg *prometheus.Registry) string {
 	t.Helper()
 	families, err := reg.Gather()
@@ -55,47 +65,108 @@ func gathered(t *testing.T, reg *prometheus.Registry) string {
 	return b.String()
 }
 
-func TestEveryKnownCombinationStartsAtZero(t *testing.T) {
-	t.Parallel()
-	_, reg := newMetrics(t, metrics.Options{Version: "1", Revision: "r", GoVersion: "go"})
-	got := gathered(t, reg)
-	for _, want := range []string{
-		`jobwatcher_build_info{goversion="go",revision="r",version="1"} 1`,
-		`jobwatcher_jobs{status="accepted",tenant="rest.zuora.com"} 2`,
-		`jobwatcher_jobs{status="completed",tenant="rest.zuora.com"} 0`,
-		`jobwatcher_jobs{status="unseen",tenant="rest.zuora.com"} 1`,
-		`jobwatcher_jobs{status="other",tenant="rest.zuora.com"} 7`,
-		`jobwatcher_jobs_overdue{tenant="rest.zuora.com"} 1`,
-		`jobwatcher_jobs_tracked_total{source="discover",tenant="rest.zuora.com"} 0`,
-		`jobwatcher_jobs_finished_total{outcome="abandoned",tenant="rest.zuora.com"} 0`,
-		`jobwatcher_job_processing_seconds_count{outcome="cancelled",tenant="rest.zuora.com"} 0`,
-		`jobwatcher_job_output_rows_count{tenant="rest.zuora.com"} 0`,
-		`jobwatcher_job_output_rows_total{tenant="rest.zuora.com"} 0`,
-		`jobwatcher_job_processing_seconds_total{tenant="rest.zuora.com"} 0`,
-		`jobwatcher_detection_delay_seconds_count{tenant="rest.zuora.com"} 0`,
-		`jobwatcher_polls_total{mode="list",tenant="rest.zuora.com"} 0`,
-		`jobwatcher_polls_failed_total{mode="get",reason="malformed",tenant="rest.zuora.com"} 0`,
-		`jobwatcher_poll_lag_seconds_count{tenant="rest.zuora.com"} 0`,
-		`jobwatcher_deliveries{destination="loader",state="sending"} 0`,
-		`jobwatcher_deliveries{destination="gone",state="held"} 5`,
-		`jobwatcher_delivery_attempts_total{destination="loader"} 0`,
-		`jobwatcher_delivery_attempts_failed_total{destination="loader",reason="gone"} 0`,
-		`jobwatcher_delivery_latency_seconds_count{destination="loader"} 0`,
-		`jobwatcher_end_to_end_latency_seconds_count{destination="loader"} 0`,
-		`jobwatcher_outbox_oldest_pending_timestamp_seconds{destination="gone"} 2`,
-		`jobwatcher_last_successful_poll_timestamp_seconds{tenant="rest.zuora.com"} 0`,
-		`jobwatcher_store_errors_total{operation="commit"} 0`,
-		`jobwatcher_replicas 1`,
-		`jobwatcher_claims_lost_total 0`,
-	} {
-		if !strings.Contains(got, "\n"+want+"\n") {
-			t.Errorf("missing at the start: %s", want)
+// ours leaves out the families of the Go and process collectors, which differ
+// from one Go release to the next.
+func ours(text string) string {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		if name := strings.TrimPrefix(strings.TrimPrefix(line, "# HELP "), "# TYPE "); strings.HasPrefix(name, "jobwatcher_") {
+			b.WriteString(line)
 		}
 	}
-	for _, forbidden := range []string{`job="`, `instance="`} {
-		if strings.Contains(strings.ReplaceAll(got, "job_id=", ""), "{"+forbidden) {
-			t.Errorf("a label that Prometheus itself sets: %s", forbidden)
+	return b.String()
+}
+
+func TestFirstScrapeHasEveryKnownCombinationAtZero(t *testing.T) {
+	t.Parallel()
+	reg := prometheus.NewRegistry()
+	metrics.New(reg, metrics.Options{
+		Tenant: "rest.zuora.com", Destinations: []string{"loader"}, Version: "1.2.3", Revision: "abc", GoVersion: "go1.26",
+	})
+	got := ours(gathered(t, reg))
+	golden := filepath.Join("testdata", "initial.prom")
+	if *update {
+		if err := os.WriteFile(golden, []byte(got), 0o600); err != nil {
+			t.Fatal(err)
 		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("the first scrape (-want +got; -update writes it anew):\n%s", diff)
+	}
+}
+
+// The names of contract section 7, and the labels that it gives them.
+func TestNamesAndLabelsAreTheContracts(t *testing.T) {
+	t.Parallel()
+	m, reg := newMetrics(t, metrics.Options{JobLimit: 1})
+	m.JobFinished(finished(1))
+	want := map[string]string{
+		"jobwatcher_build_info":                              "goversion revision version",
+		"jobwatcher_jobs":                                    "status tenant",
+		"jobwatcher_jobs_overdue":                            "tenant",
+		"jobwatcher_jobs_tracked_total":                      "source tenant",
+		"jobwatcher_jobs_finished_total":                     "outcome tenant",
+		"jobwatcher_job_processing_seconds":                  "outcome tenant",
+		"jobwatcher_job_output_rows":                         "tenant",
+		"jobwatcher_job_output_rows_total":                   "tenant",
+		"jobwatcher_job_processing_seconds_total":            "tenant",
+		"jobwatcher_job_last_processing_seconds":             "job_id tenant",
+		"jobwatcher_job_last_output_rows":                    "job_id tenant",
+		"jobwatcher_job_finished_timestamp_seconds":          "job_id tenant",
+		"jobwatcher_detection_delay_seconds":                 "tenant",
+		"jobwatcher_polls_total":                             "mode tenant",
+		"jobwatcher_polls_failed_total":                      "mode reason tenant",
+		"jobwatcher_poll_lag_seconds":                        "tenant",
+		"jobwatcher_upstream_request_duration_seconds":       "code endpoint tenant",
+		"jobwatcher_budget_limit":                            "tenant window",
+		"jobwatcher_budget_remaining":                        "tenant window",
+		"jobwatcher_budget_reset_timestamp_seconds":          "tenant window",
+		"jobwatcher_deliveries":                              "destination state",
+		"jobwatcher_delivery_attempts_total":                 "destination",
+		"jobwatcher_delivery_attempts_failed_total":          "destination reason",
+		"jobwatcher_delivery_latency_seconds":                "destination",
+		"jobwatcher_end_to_end_latency_seconds":              "destination",
+		"jobwatcher_outbox_oldest_pending_timestamp_seconds": "destination",
+		"jobwatcher_last_successful_poll_timestamp_seconds":  "tenant",
+		"jobwatcher_store_operation_duration_seconds":        "operation",
+		"jobwatcher_store_errors_total":                      "operation",
+		"jobwatcher_replicas":                                "",
+		"jobwatcher_claims_lost_total":                       "",
+		// beyond the contract
+		"jobwatcher_unknown_statuses_total":     "tenant",
+		"jobwatcher_deliveries_exhausted_total": "destination",
+		"jobwatcher_panics_total":               "loop",
+		"jobwatcher_api_requests_total":         "code",
+	}
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]string{}
+	standard := 0
+	for _, f := range families {
+		var labels []string
+		for _, l := range f.GetMetric()[0].GetLabel() {
+			labels = append(labels, l.GetName())
+			if l.GetName() == "job" || l.GetName() == "instance" {
+				t.Errorf("%s has the label %s, which Prometheus itself sets", f.GetName(), l.GetName())
+			}
+		}
+		if !strings.HasPrefix(f.GetName(), "jobwatcher_") {
+			standard++
+			continue
+		}
+		got[f.GetName()] = strings.Join(labels, " ")
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("names and labels (-want +got):\n%s", diff)
+	}
+	if standard == 0 {
+		t.Error("the Go and process collectors are missing")
 	}
 }
 
@@ -103,6 +174,8 @@ func TestMetricsHaveNothingToLint(t *testing.T) {
 	t.Parallel()
 	m, reg := newMetrics(t, metrics.Options{JobLimit: 2})
 	m.JobFinished(finished(1))
+	m.Window("1m", 10, 5, time.Now().Add(time.Hour))
+	m.Delivered("loader", time.Second, time.Second)
 	problems, err := testutil.GatherAndLint(reg)
 	if err != nil {
 		t.Fatal(err)
@@ -124,90 +197,105 @@ func TestMetricsHaveNothingToLint(t *testing.T) {
 	}
 }
 
-func finished(n byte) *job.Job {
-	rows, took := int64(n), time.Duration(n)*time.Second
-	return &job.Job{ID: job.ID{n}, Outcome: job.OutcomeCompleted, OutputRows: &rows, ProcessingTime: &took, FinishedAt: 5000}
+// scraped is one answer of the handler.
+func scraped(t *testing.T, h http.Handler, accept string) (*http.Response, string) {
+	t.Helper()
+	req := httptest.NewRequest(http.MethodGet, "/metrics", http.NoBody)
+	req.Header.Set("Accept", accept)
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, req)
+	answer := w.Result()
+	body, err := io.ReadAll(answer.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer, string(body)
 }
 
-func TestAbsentNumbersAreNoSamples(t *testing.T) {
+const protobuf = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"
+
+func TestHistogramsAreNativeAndClassic(t *testing.T) {
 	t.Parallel()
 	m, reg := newMetrics(t, metrics.Options{})
-	m.JobFinished(&job.Job{Outcome: job.OutcomeFailed})
 	m.JobFinished(finished(3))
-	got := gathered(t, reg)
-	for _, want := range []string{
-		`jobwatcher_jobs_finished_total{outcome="failed",tenant="rest.zuora.com"} 1`,
-		`jobwatcher_job_processing_seconds_count{outcome="failed",tenant="rest.zuora.com"} 0`,
-		`jobwatcher_job_processing_seconds_sum{outcome="completed",tenant="rest.zuora.com"} 3`,
-		`jobwatcher_job_output_rows_count{tenant="rest.zuora.com"} 1`,
-	} {
-		if !strings.Contains(got, "\n"+want+"\n") {
-			t.Errorf("missing: %s", want)
+	h := metrics.Handler(reg)
+	if _, text := scraped(t, h, "text/plain"); !strings.Contains(text, `jobwatcher_job_output_rows_bucket{tenant="rest.zuora.com",le="5e+07"} 1`) {
+		t.Error("the text has no classic buckets up to 50,000,000 rows")
+	}
+	answer, body := scraped(t, h, protobuf)
+	decoder := expfmt.NewDecoder(strings.NewReader(body), expfmt.ResponseFormat(answer.Header))
+	found := 0
+	for {
+		var f dto.MetricFamily
+		if err := decoder.Decode(&f); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
 		}
+		if f.GetType() != dto.MetricType_HISTOGRAM {
+			continue
+		}
+		found++
+		one := f.GetMetric()[0].GetHistogram()
+		if len(one.GetBucket()) == 0 || one.Schema == nil {
+			t.Errorf("%s: %d classic buckets, schema %v: want both kinds", f.GetName(), len(one.GetBucket()), one.Schema)
+		}
+	}
+	if found < 8 {
+		t.Errorf("histograms: got %d, want at least 8", found)
 	}
 }
 
-func TestSeriesOfSingleJobsAreCappedAndExpire(t *testing.T) {
+// Two pairs of the contract's names would be one family there.
+func TestOpenMetricsIsNotOffered(t *testing.T) {
 	t.Parallel()
-	now := time.Unix(1_000_000, 0)
-	m, reg := newMetrics(t, metrics.Options{JobLimit: 2, JobTTL: time.Hour, Now: func() time.Time { return now }})
-	count := func() int {
-		n, err := testutil.GatherAndCount(reg, "jobwatcher_job_last_output_rows")
-		if err != nil {
-			t.Fatal(err)
+	_, reg := newMetrics(t, metrics.Options{})
+	answer, body := scraped(t, metrics.Handler(reg), "application/openmetrics-text;version=1.0.0,text/plain;q=0.5")
+	if got := answer.Header.Get("Content-Type"); !strings.HasPrefix(got, "text/plain") {
+		t.Errorf("content type: got %s, want text/plain", got)
+	}
+	types := regexp.MustCompile(`(?m)^# TYPE (\S+)`).FindAllStringSubmatch(body, -1)
+	seen := map[string]bool{}
+	for _, found := range types {
+		if seen[found[1]] {
+			t.Errorf("two families are called %s", found[1])
 		}
-		return n
+		seen[found[1]] = true
 	}
-	got := []int{count()}
-	for n := range byte(5) {
-		m.JobFinished(finished(n))
-	}
-	got = append(got, count())
-	now = now.Add(time.Hour + time.Second)
-	got = append(got, count())
-	if diff := cmp.Diff([]int{0, 2, 0}, got); diff != "" {
-		t.Errorf("series at start, after five jobs, after their time (-want +got):\n%s", diff)
-	}
-}
-
-func TestSeriesStayTheSameHoweverManyJobsEnd(t *testing.T) {
-	t.Parallel()
-	m, reg := newMetrics(t, metrics.Options{})
-	count := func() int {
-		n, err := testutil.GatherAndCount(reg)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return n
-	}
-	m.JobFinished(finished(1))
-	before := count()
-	for n := range 100_000 {
-		m.JobFinished(finished(byte(n)))
-		m.UpstreamRequest("get", 200, time.Millisecond)
-	}
-	if after := count(); after != before {
-		t.Errorf("series: got %d, want %d as before", after, before)
+	if !seen["jobwatcher_job_output_rows"] || !seen["jobwatcher_job_output_rows_total"] {
+		t.Error("the histogram or the counter of rows is missing")
 	}
 }
 
 func TestNilMetricsCountNothing(t *testing.T) {
 	t.Parallel()
 	var m *metrics.Metrics
-	m.JobsTracked(job.SourceAPI, 1)
-	m.JobFinished(finished(1))
-	m.Detected(0)
-	m.UnknownStatus()
-	m.Poll("get", job.NoReason, time.Time{})
-	m.PollLag(0)
-	m.UpstreamRequest("get", 200, 0)
-	m.Window("1m", 1, 1, time.Time{})
-	m.Attempt("a", job.NoReason)
-	m.Delivered("a", 0, 0)
-	m.Exhausted("a")
-	m.StoreOperation("track", 0, nil)
-	m.ClaimLost()
-	m.Panicked("x")
-	m.AddDestinations("a")
-	m.Collect(nil, nil)
+	v := reflect.ValueOf(m)
+	for i := range v.NumMethod() {
+		method := v.Type().Method(i)
+		args := []reflect.Value{}
+		for n := 1; n < method.Type.NumIn(); n++ {
+			if method.Type.IsVariadic() && n == method.Type.NumIn()-1 {
+				break
+			}
+			args = append(args, reflect.Zero(method.Type.In(n)))
+		}
+		v.Method(i).Call(args) // a panic names the method
+	}
+	if v.NumMethod() < 16 {
+		t.Errorf("methods tried: got %d, want all 16 or more", v.NumMethod())
+	}
+}
+
+// Another package's registry may hold the standard collectors already, and a
+// daemon without a listener has no registry at all.
+func TestRegistriesThatAreNotEmptyOrNotThere(t *testing.T) {
+	t.Parallel()
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(prometheus.NewGoCollector()) //nolint:staticcheck // the old name, as other code still has it
+	metrics.New(reg, metrics.Options{Tenant: "t"}).ClaimLost()
+	metrics.New(nil, metrics.Options{Tenant: "t"}).ClaimLost()
+	if n, err := testutil.GatherAndCount(reg, "jobwatcher_claims_lost_total", "go_goroutines"); err != nil || n != 2 {
+		t.Errorf("families: got %d (%v), want 2", n, err)
+	}
 }

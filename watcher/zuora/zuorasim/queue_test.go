@@ -324,3 +324,17 @@ func TestManyJobsAreSmall(t *testing.T) {
 	}
 	runtime.KeepAlive(s)
 }
+
+func TestStartAfterHoldsAnAcceptedJobBack(t *testing.T) {
+	t.Parallel()
+	s := newSim(t, Options{StartAfter: time.Second})
+	id := s.Submit(Spec{RunTime: time.Second})
+	s.clock.pass(time.Second - 1)
+	if got := s.poll(id).QueryStatus; got != job.Accepted {
+		t.Errorf("got %s", got)
+	}
+	s.clock.pass(1)
+	if got := s.poll(id).QueryStatus; got != job.InProgress {
+		t.Errorf("got %s", got)
+	}
+}

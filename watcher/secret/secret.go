@@ -3,7 +3,10 @@
 // logs a [Text] sees "[redacted]"; the only way out is [Text.Reveal].
 package secret
 
-import "log/slog"
+import (
+	"crypto/subtle"
+	"log/slog"
+)
 
 const redacted = "[redacted]"
 
@@ -56,4 +59,9 @@ func (t Text) LogValue() slog.Value { return slog.StringValue(t.String()) }
 func (t *Text) UnmarshalText(b []byte) error {
 	*t = New(string(b))
 	return nil
+}
+
+// Equal compares in constant time, and lets tests compare structs that hold one.
+func (t Text) Equal(other Text) bool {
+	return subtle.ConstantTimeCompare([]byte(t.Reveal()), []byte(other.Reveal())) == 1
 }

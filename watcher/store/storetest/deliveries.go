@@ -1,0 +1,188 @@
+package storetest
+
+import (
+	"errors"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/jobwatcher/jobwatcher/watcher/job"
+)
+
+func deliveriesAreClaimedOnceAndInOrder(w *world) {
+	w.track("one", 0, 5)
+	for n := range 5 {
+		w.commit("one", w.ended(n, "loader", "slack"))
+		w.pass(time.Second)
+	}
+	first, second, third := w.claim("one", "loader", 3), w.claim("one", "loader", 10), w.claim("one", "loader", 10)
+	var order []job.ID
+	for _, o := range append(first, second...) {
+		order = append(order, o.JobID)
+		if o.State != job.DeliverySending || o.Destination != "loader" {
+			w.Errorf("claimed: %+v", o.Delivery)
+		}
+	}
+	if diff := cmp.Diff([]job.ID{id(0), id(1), id(2), id(3), id(4)}, order); diff != "" || len(first) != 3 || len(third) != 0 {
+		w.Errorf("claims of %d, %d and %d (-want +got):\n%s", len(first), len(second), len(third), diff)
+	}
+}
+
+func (w *world) settle(replica job.ReplicaID, all ...job.Settlement) {
+	w.Helper()
+	w.must(w.Settle(w.ctx(), replica, all))
+}
+
+func settlingRecordsTheAttempt(w *world) {
+	w.track("one", 1, 2)
+	w.commit("one", w.ended(1, "loader"))
+	out := w.claim("one", "loader", 1)[0]
+	failed := job.Attempt{At: w.at(), Took: 1500 * time.Millisecond, Code: 503, Reason: job.ReasonServer, Answer: "busy", Key: "k1", NextAt: w.at().Add(time.Minute)}
+	w.settle("one", job.Settlement{DeliveryID: out.ID, State: job.DeliveryPending, NextAttemptAt: failed.NextAt, Attempt: &failed})
+	if got := w.claim("one", "loader", 1); len(got) != 0 {
+		w.Errorf("claimed before its time: %+v", got)
+	}
+	_, next, err := w.ClaimDeliveries(w.ctx(), "one", "loader", 1)
+	w.must(err)
+	if next != failed.NextAt {
+		w.Errorf("next: got %s, want %s", next, failed.NextAt)
+	}
+	w.pass(time.Minute)
+	again := w.claim("one", "loader", 1)
+	if len(again) != 1 || again[0].Tries != 1 || again[0].EventID != out.EventID {
+		w.Fatalf("second claim: %+v", again)
+	}
+	ok := job.Attempt{At: w.at(), Code: 200, Answer: "ok"}
+	w.settle("one", job.Settlement{DeliveryID: out.ID, State: job.DeliveryDelivered, Attempt: &ok})
+	got := w.delivery(1, "loader")
+	failed.N, ok.N = 1, 2
+	if diff := cmp.Diff([]job.Attempt{failed, ok}, got.Attempts); diff != "" || got.State != job.DeliveryDelivered || got.NextAttemptAt != 0 || got.SettledAt != w.at() {
+		w.Errorf("ledger: %+v (-want +got):\n%s", got, diff)
+	}
+	if j := w.job(1); j.Deliveries != (job.DeliveryCounts{Delivered: 1}) {
+		w.Errorf("counts: %+v", j.Deliveries)
+	}
+}
+
+func settlingTwiceRecordsOnce(w *world) {
+	w.track("one", 1, 2)
+	w.commit("one", w.ended(1, "loader"))
+	out := w.claim("one", "loader", 1)[0]
+	s := job.Settlement{DeliveryID: out.ID, State: job.DeliveryDelivered, Attempt: &job.Attempt{At: w.at(), Code: 200}}
+	w.settle("one", s)
+	w.settle("one", s) // the answer to the first was lost
+	if got := w.delivery(1, "loader"); len(got.Attempts) != 1 {
+		w.Errorf("attempts: got %d, want 1", len(got.Attempts))
+	}
+}
+
+func pausedDestinationHoldsItsDeliveries(w *world) {
+	w.track("one", 1, 4)
+	w.commit("one", w.ended(1, "loader"), w.ended(2, "loader", "slack"))
+	sending := w.claim("one", "loader", 1)[0]
+	paused := job.DestinationState{Name: "loader", Paused: true, PausedBy: "operator", PausedAt: w.at()}
+	w.must(w.SetDestination(w.ctx(), paused))
+	w.commit("one", w.ended(3, "loader"))
+	w.settle("one", job.Settlement{DeliveryID: sending.ID, State: job.DeliveryPending, NextAttemptAt: w.at(), Attempt: &job.Attempt{At: w.at(), Reason: job.ReasonServer}})
+	states := func() (all []job.DeliveryState) {
+		for n := 1; n <= 3; n++ {
+			all = append(all, w.delivery(n, "loader").State)
+		}
+		return all
+	}
+	held := []job.DeliveryState{job.DeliveryHeld, job.DeliveryHeld, job.DeliveryHeld}
+	if diff := cmp.Diff(held, states()); diff != "" || len(w.claim("one", "loader", 10)) != 0 {
+		w.Errorf("while paused (-want +got):\n%s", diff)
+	}
+	if got := w.claim("one", "slack", 10); len(got) != 1 {
+		w.Errorf("another destination: claimed %d, want 1", len(got))
+	}
+	w.must(w.SetDestination(w.ctx(), job.DestinationState{Name: "loader"}))
+	if got := w.claim("one", "loader", 10); len(got) != 3 {
+		w.Errorf("after resume: claimed %d, want 3", len(got))
+	}
+}
+
+func retryAfterStopsTheWholeDestination(w *world) {
+	w.track("one", 1, 3)
+	w.commit("one", w.ended(1, "loader"), w.ended(2, "loader"))
+	until := w.at().Add(time.Hour)
+	w.must(w.SetDestination(w.ctx(), job.DestinationState{Name: "loader", NotBefore: until}))
+	claimed, next, err := w.ClaimDeliveries(w.ctx(), "one", "loader", 10)
+	w.must(err)
+	if len(claimed) != 0 || next != until {
+		w.Errorf("before: claimed %d, next %s; want none and %s", len(claimed), next, until)
+	}
+	w.pass(time.Hour)
+	if got := w.claim("one", "loader", 10); len(got) != 2 {
+		w.Errorf("afterwards: claimed %d, want 2", len(got))
+	}
+}
+
+func replayKeepsIDsAndHistory(w *world) {
+	w.track("one", 1, 4)
+	for n := 1; n < 4; n++ {
+		w.commit("one", w.ended(n, "loader"))
+		out := w.claim("one", "loader", 1)[0]
+		w.settle("one", job.Settlement{DeliveryID: out.ID, State: job.DeliveryExhausted, Attempt: &job.Attempt{At: w.at(), Reason: job.ReasonTimeout}})
+		w.pass(time.Minute)
+	}
+	before := w.delivery(1, "loader")
+	n, err := w.Replay(w.ctx(), []string{before.ID})
+	w.must(err)
+	again := w.claim("one", "loader", 10)
+	if n != 1 || len(again) != 1 || again[0].ID != before.ID || again[0].EventID != before.EventID || again[0].Tries != 0 {
+		w.Fatalf("replayed %d: %+v", n, again)
+	}
+	w.settle("one", job.Settlement{DeliveryID: before.ID, State: job.DeliveryDelivered, Attempt: &job.Attempt{At: w.at(), Code: 200}})
+	if got := w.delivery(1, "loader"); len(got.Attempts) != 2 || got.Attempts[1].N != 2 {
+		w.Errorf("attempts after replay: %+v", got.Attempts)
+	}
+	if _, err := w.Replay(w.ctx(), []string{w.delivery(2, "loader").ID, "dlv_unknown"}); !errors.Is(err, job.ErrNotFound) {
+		w.Errorf("replay of an unknown delivery: got %v, want ErrNotFound", err)
+	}
+	if got := w.delivery(2, "loader").State; got != job.DeliveryExhausted {
+		w.Errorf("a replay that was refused changed something: %s", got)
+	}
+	since := job.At(w.now.Add(-90 * time.Second))
+	n, err = w.ReplayWhere(w.ctx(), job.DeliveryFilter{States: []job.DeliveryState{job.DeliveryExhausted}, Destination: "loader", Since: since})
+	w.must(err)
+	if n != 1 || w.delivery(3, "loader").State != job.DeliveryPending || w.delivery(2, "loader").State != job.DeliveryExhausted {
+		w.Errorf("replay by filter: %d", n)
+	}
+}
+
+func deliveryStatsLeaveNothingOpenOut(w *world) {
+	w.track("one", 1, 4)
+	first := w.at()
+	for n := 1; n < 4; n++ {
+		w.commit("one", w.ended(n, "loader"))
+		w.pass(time.Second)
+	}
+	w.claim("one", "loader", 1)
+	counts, oldest, err := w.DeliveryStats()
+	w.must(err)
+	got := counts["loader"]
+	if got[job.DeliveryPending] != 2 || got[job.DeliverySending] != 1 || oldest["loader"] != first {
+		w.Errorf("stats: %v, oldest %v; want 2 pending, 1 sending, oldest %v", got, oldest, first)
+	}
+	if n, err := w.ReplicaCount(); n != 1 || err != nil {
+		w.Errorf("replicas: got %d, %v, want 1", n, err)
+	}
+}
+
+func destinationStateIsRemembered(w *world) {
+	want := map[string]job.DestinationState{
+		"a": {Name: "a", Paused: true, PausedBy: "gone", PausedAt: 5, NotBefore: 7, Failures: 9},
+		"b": {Name: "b"},
+	}
+	for _, s := range want {
+		w.must(w.SetDestination(w.ctx(), job.DestinationState{Name: s.Name, Failures: 1}))
+		w.must(w.SetDestination(w.ctx(), s))
+	}
+	got, err := w.Destinations(w.ctx())
+	w.must(err)
+	if diff := cmp.Diff(want, got); diff != "" {
+		w.Errorf("destinations (-want +got):\n%s", diff)
+	}
+}

@@ -11,6 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/jobwatcher/jobwatcher/metrics"
 	"github.com/jobwatcher/jobwatcher/watcher/job"
 )
 
@@ -48,7 +51,8 @@ func benchWatcher(tb testing.TB, u Upstream, p Policy, inFlight int) (w *Watcher
 	tb.Helper()
 	m := newMemory(tb)
 	w, err := New(Options{
-		Tenant: "acme", Upstream: u, Store: m, Ownership: m, Alone: true, Policy: p, MaxInFlight: inFlight,
+		Metrics: metrics.New(prometheus.NewRegistry(), metrics.Options{Tenant: "acme"}),
+		Tenant:  "acme", Upstream: u, Store: m, Ownership: m, Alone: true, Policy: p, MaxInFlight: inFlight,
 	})
 	if err != nil {
 		tb.Fatal(err)

@@ -21,8 +21,8 @@ type claim struct {
 	drained  chan struct{}
 	draining bool
 	until    time.Time
-	// reload asks the keeper to read what we own again, because the store may
-	// hold jobs of ours that the queue does not.
+	// reload asks to read what we own again, because the store may hold jobs of
+	// ours that the queue does not.
 	reload chan struct{}
 }
 
@@ -43,6 +43,14 @@ func (c *claim) name() job.ReplicaID {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.id
+}
+
+// rename takes another id for the next try: the one before may have been
+// registered although we were told otherwise, and an id is registered once.
+func (c *claim) rename() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.id = newReplicaID()
 }
 
 // registered opens the claim: the store knows us.

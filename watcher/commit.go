@@ -62,8 +62,8 @@ type committer struct {
 	more chan struct{}
 
 	mu      sync.Mutex
-	waiting []change
-	weight  int
+	waiting []*change
+	weight  int           // of these and of the batch under way
 	room    chan struct{} // closed when something has left
 	closed  bool
 
@@ -87,10 +87,10 @@ func (c *committer) begin() {
 }
 
 // hand gives a change to the committer; it waits while too much waits already.
-func (c *committer) hand(ctx context.Context, ch change) {
+func (c *committer) hand(ctx context.Context, ch *change) {
 	for {
 		c.mu.Lock()
-		if c.weight < maxWaiting || len(c.waiting) == 0 {
+		if c.weight < maxWaiting {
 			c.waiting = append(c.waiting, ch)
 			c.weight += ch.weight()
 			c.mu.Unlock()
@@ -153,7 +153,7 @@ func (c *committer) run(ctx context.Context) {
 }
 
 // next takes the changes that may be tried now, or says how long to wait.
-func (c *committer) next() (batch []change, wait time.Duration, done bool) {
+func (c *committer) next() (batch []*change, wait time.Duration, done bool) {
 	now := c.w.o.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -164,29 +164,37 @@ func (c *committer) next() (batch []change, wait time.Duration, done bool) {
 		return nil, c.again.Sub(now), false
 	}
 	wait = time.Hour
-	kept := c.waiting[:0:0]
-	for i := range c.waiting {
-		ch := &c.waiting[i]
+	var kept []*change
+	for i, ch := range c.waiting {
 		if len(batch) == c.batch {
 			kept = append(kept, c.waiting[i:]...)
 			break
 		}
 		if now.Before(ch.again) {
 			wait = min(wait, ch.again.Sub(now))
-			kept = append(kept, *ch)
+			kept = append(kept, ch)
 			continue
 		}
-		batch = append(batch, *ch)
-		c.weight -= ch.weight()
+		batch = append(batch, ch)
 	}
 	c.waiting = kept
-	close(c.room)
-	c.room = make(chan struct{})
 	return batch, wait, false
 }
 
+// settle takes a batch's weight off; what was put back has been added again.
+func (c *committer) settle(batch []*change) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, ch := range batch {
+		c.weight -= ch.weight()
+	}
+	close(c.room)
+	c.room = make(chan struct{})
+}
+
 // store commits one batch and settles each change of it.
-func (c *committer) store(ctx context.Context, batch []change) {
+func (c *committer) store(ctx context.Context, batch []*change) {
+	defer c.settle(batch)
 	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()
 	replica := c.w.Replica()
@@ -197,8 +205,8 @@ func (c *committer) store(ctx context.Context, batch []change) {
 	var results []error
 	if err == nil {
 		updates := make([]job.Update, len(batch))
-		for i := range batch {
-			updates[i] = batch[i].update
+		for i, ch := range batch {
+			updates[i] = ch.update
 		}
 		results, err = c.w.o.Store.Commit(ctx, replica, updates)
 		if err == nil && len(results) != len(batch) {
@@ -214,15 +222,13 @@ func (c *committer) store(ctx context.Context, batch []change) {
 		return
 	}
 	c.succeeded()
-	var again []change
+	var again []*change
 	var woken []string
-	for i := range batch {
-		if c.w.stored(&batch[i], results[i]) {
-			again = append(again, batch[i])
-			continue
-		}
-		if results[i] == nil {
-			woken = append(woken, batch[i].update.Destinations...)
+	for i, ch := range batch {
+		if c.w.stored(ch, results[i]) {
+			again = append(again, ch)
+		} else if results[i] == nil {
+			woken = append(woken, ch.update.Destinations...)
 		}
 	}
 	c.putBack(again)
@@ -233,7 +239,7 @@ func (c *committer) store(ctx context.Context, batch []change) {
 
 // failed keeps the batch for another try. It goes to the back and is halved, so
 // that one change which the store cannot take ends up alone and stops no other.
-func (c *committer) failed(batch []change, err error) {
+func (c *committer) failed(batch []*change, err error) {
 	now := c.w.o.Now()
 	if c.failures == 0 {
 		c.since = now
@@ -246,8 +252,8 @@ func (c *committer) failed(batch []change, err error) {
 	}
 	c.again = now.Add(c.w.retry(c.failures))
 	c.batch = max(1, min(c.batch, len(batch))/2)
-	for i := range batch {
-		batch[i].tries++
+	for _, ch := range batch {
+		ch.tries++
 	}
 	c.putBack(batch)
 }
@@ -260,12 +266,12 @@ func (c *committer) succeeded() {
 	c.batch = min(c.batch*2, maxBatch)
 }
 
-func (c *committer) putBack(changes []change) {
+func (c *committer) putBack(changes []*change) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.waiting = append(c.waiting, changes...)
-	for i := range changes {
-		c.weight += changes[i].weight()
+	for _, ch := range changes {
+		c.weight += ch.weight()
 	}
 }
 
@@ -278,10 +284,10 @@ func (w *Watcher) retry(n int) time.Duration {
 
 // stored settles one change by the store's answer; again asks for another try.
 func (w *Watcher) stored(c *change, result error) (again bool) {
-	log := w.o.Log.With(zap.Stringer("job_id", c.update.ID))
+	id := zap.Stringer("job_id", c.update.ID)
 	switch {
 	case result == nil:
-		w.landed(c, log)
+		w.landed(c)
 		return false
 	case errors.Is(result, job.ErrNotFound):
 		// Untracked meanwhile: nothing is announced.
@@ -289,12 +295,12 @@ func (w *Watcher) stored(c *change, result error) (again bool) {
 		w.ends.close(c.update.ID)
 		return false
 	case errors.Is(result, job.ErrConflict):
-		log.Warn("another replica watches this job now", zap.Error(result))
+		w.o.Log.Warn("another replica watches this job now", id, zap.Error(result))
 		w.queue.finish(c.ticket)
 		return false
 	}
 	if c.tries == 0 {
-		log.Error("commit: the store refuses this job; kept in memory and tried again", zap.Error(result))
+		w.o.Log.Error("commit: the store refuses this job; kept in memory and tried again", id, zap.Error(result))
 	}
 	c.tries++
 	c.again = w.o.Now().Add(w.retry(c.tries))
@@ -302,26 +308,24 @@ func (w *Watcher) stored(c *change, result error) (again bool) {
 }
 
 // landed is what follows once a change is durable.
-func (w *Watcher) landed(c *change, log *zap.Logger) {
+func (w *Watcher) landed(c *change) {
 	d := &c.decision
-	if d.Overdue && d.Outcome == job.Undecided {
-		log.Info("job overdue", zap.String("status", string(d.Watch.Status)))
+	fields := []zap.Field{zap.Stringer("job_id", c.update.ID), zap.String("status", string(d.Watch.Status))}
+	if c.update.Event != nil {
+		fields = append(fields, zap.String("event_id", c.update.Event.ID))
 	}
 	if d.Outcome == job.Undecided {
 		w.queue.requeue(c.ticket, &d.Watch)
+		if d.Overdue {
+			w.o.Log.Info("job overdue", fields...)
+		}
 		return
 	}
+	w.queue.finish(c.ticket)
+	w.ends.close(c.update.ID)
 	w.o.Metrics.JobFinished(&c.job)
 	if c.delayed {
 		w.o.Metrics.Detected(c.delay)
 	}
-	w.queue.finish(c.ticket)
-	w.ends.close(c.update.ID)
-	fields := []zap.Field{
-		zap.String("status", string(d.Watch.Status)), zap.String("outcome", string(d.Outcome)),
-	}
-	if c.update.Event != nil {
-		fields = append(fields, zap.String("event_id", c.update.Event.ID))
-	}
-	log.Info("job finished", fields...)
+	w.o.Log.Info("job finished", append(fields, zap.String("outcome", string(d.Outcome)))...)
 }

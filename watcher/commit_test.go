@@ -3,6 +3,7 @@ package watcher
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -147,6 +148,34 @@ func TestEndedJobsWaitInMemoryWhileTheStoreIsAway(t *testing.T) {
 		}
 		if got := b.logged(zapcore.ErrorLevel, "away for a while"); got != 1 {
 			t.Errorf("logged %d times that the store is away, want once", got)
+		}
+	})
+}
+
+func TestWhatWaitsForTheStoreIsBounded(t *testing.T) {
+	bubble(t, func(t *testing.T, b *bench) {
+		query := strings.Repeat("x", 1<<20)
+		b.up.setAll(func(_ job.ID, at time.Time) (job.Observation, error) {
+			return job.Observation{Status: job.Completed, UpdatedAt: at, Query: query}, nil
+		})
+		b.store.fault = func(op string) (error, bool) {
+			if op == "commit" {
+				return errInjected, false
+			}
+			return nil, false
+		}
+		w, _ := b.start()
+		b.many(w, 200)
+		b.pass(10 * time.Minute)
+		if n, most := len(b.up.requests()), maxWaiting>>20+defaultMaxInFlight+1; n > most {
+			t.Errorf("%d answers of 1 MB each were asked for while the store was away, want at most %d", n, most)
+		}
+		b.store.mu.Lock()
+		b.store.fault = nil
+		b.store.mu.Unlock()
+		b.pass(time.Minute)
+		if n := len(b.store.announced()); n != 200 {
+			t.Errorf("%d announced, want 200", n)
 		}
 	})
 }

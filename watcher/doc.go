@@ -36,7 +36,8 @@
 //   - track.go: takes jobs in exactly once, however often it is asked, and lets them go.
 //   - queue.go: the jobs that this replica owns, ordered by due time.
 //   - slots.go: what a job costs in memory: a slot, a heap entry, a word's number.
-//   - run.go: the loop and its workers: sleep until something is due, wake, drain.
+//   - run.go: the loop: sleep until something is due, wake a worker, drain at the end.
+//   - crew.go: the workers, as many as requests may be in flight.
 //   - poll.go: one look, from due to decided.
 //   - decide.go: pure: what one look means for one job.
 //   - schedule.go: pure: when to look next.

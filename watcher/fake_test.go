@@ -88,6 +88,9 @@ func (m *memory) holds(replica job.ReplicaID) []job.ReplicaID {
 
 func (m *memory) Register(ctx context.Context, r job.Replica, term time.Duration, alone bool) error {
 	return m.do(ctx, "register", func() error {
+		if m.replicas[r.ID] != nil {
+			return fmt.Errorf("replica %s is registered already: %w", r.ID, job.ErrConflict)
+		}
 		m.replicas[r.ID] = &lease{holder: r.ID, beat: time.Now()}
 		m.inherit(r.ID, term, alone)
 		m.writes++

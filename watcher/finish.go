@@ -43,16 +43,15 @@ func updateOf(tenant string, before job.Watch, d *Decision, at time.Time) job.Up
 // those that announce something. A change that had been tried before is looked
 // up as well, because a commit that failed may have been stored all the same:
 // then it is settled here and not written again.
-func (c *committer) prepare(ctx context.Context, batch []change) ([]change, error) {
+func (c *committer) prepare(ctx context.Context, batch []*change) ([]*change, error) {
 	var ids []job.ID
-	ours := batch[:0]
-	for i := range batch {
-		ch := &batch[i]
+	ours := make([]*change, 0, len(batch))
+	for _, ch := range batch {
 		if !c.w.queue.good(ch.ticket) {
 			continue
 		}
-		ours = append(ours, *ch)
-		if ch.tries > 0 || announces(&ch.decision) && !ch.built {
+		ours = append(ours, ch)
+		if ch.tries > 0 || ch.unbuilt() {
 			ids = append(ids, ch.update.ID)
 		}
 	}
@@ -63,23 +62,32 @@ func (c *committer) prepare(ctx context.Context, batch []change) ([]change, erro
 	if err != nil {
 		return ours, fmt.Errorf("read jobs that have changed: %w", err)
 	}
-	left := ours[:0]
-	for i := range ours {
-		ch := &ours[i]
+	left := make([]*change, 0, len(ours))
+	for i, ch := range ours {
 		j, found := jobs[ch.update.ID]
-		if found && ch.tries > 0 && isStored(&j, &ch.update) {
+		switch {
+		case found && ch.tries > 0 && isStored(&j, &ch.update):
 			c.w.stored(ch, nil)
 			c.w.o.Wake(ch.update.Destinations...)
-			continue
-		}
-		if found && announces(&ch.decision) && !ch.built {
+		case !found && ch.unbuilt():
+			// Gone, or gone and back: what is ours is read again.
+			c.w.stored(ch, job.ErrNotFound)
+			c.w.claim.doubt()
+		case ch.unbuilt():
 			if err := c.w.announce(ch, j); err != nil {
 				return append(left, ours[i:]...), err
 			}
+			left = append(left, ch)
+		default:
+			left = append(left, ch)
 		}
-		left = append(left, *ch)
 	}
 	return left, nil
+}
+
+// unbuilt reports whether the change owes an event that has not been built.
+func (c *change) unbuilt() bool {
+	return (c.decision.Outcome != job.Undecided || c.decision.Overdue) && !c.built
 }
 
 // isStored reports whether the store shows that an update which goes on
@@ -89,9 +97,6 @@ func isStored(j *job.Job, u *job.Update) bool {
 	return u.Outcome == job.Undecided &&
 		j.Status == u.Status && j.StatusSince == u.StatusSince && j.Overdue == u.Overdue
 }
-
-// announces reports whether a decision owes an event.
-func announces(d *Decision) bool { return d.Outcome != job.Undecided || d.Overdue }
 
 // announce builds the event of a change, once: a commit that is repeated
 // repeats the same bytes.

@@ -219,6 +219,43 @@ func TestGateIgnoresAnswersFromBeforeItShut(t *testing.T) {
 	}
 }
 
+func TestGateObeysTheLongestHintOfLooksInTheAir(t *testing.T) {
+	t.Parallel()
+	g := newGate(func() float64 { return 0 })
+	first, _ := g.admit(noon)
+	second, _ := g.admit(noon)
+	g.report(first, Failing{Reason: job.ReasonRateLimited, Hint: 10 * time.Second, TenantWide: true}, noon)
+	g.report(second, Failing{Reason: job.ReasonRateLimited, Hint: time.Minute, TenantWide: true}, noon)
+	if _, ok := g.admit(noon.Add(59 * time.Second)); ok {
+		t.Error("the second hint was not obeyed")
+	}
+	if p, ok := g.admit(noon.Add(time.Minute)); !ok || !p.probe {
+		t.Error("shut for longer than was asked for")
+	}
+}
+
+func TestFaultsFromBeforeAnEpisodeDoNotBeginAnother(t *testing.T) {
+	t.Parallel()
+	g := newGate(func() float64 { return 0 })
+	passes := make([]pass, 2*runLength)
+	for i := range passes {
+		passes[i], _ = g.admit(noon)
+	}
+	for _, p := range passes[:runLength] {
+		g.report(p, Failing{Reason: job.ReasonTimeout}, noon)
+	}
+	later := noon.Add(time.Minute)
+	probe, ok := g.admit(later)
+	if !ok || !g.report(probe, Failing{}, later).opened {
+		t.Fatal("not opened by the probe")
+	}
+	for _, p := range passes[runLength:] {
+		if g.report(p, Failing{Reason: job.ReasonTimeout}, later).shut {
+			t.Fatal("shut again by looks that were sent before")
+		}
+	}
+}
+
 func FuzzGateNeverOpensBeforeAHintIsOver(f *testing.F) {
 	f.Add([]byte{0, 1, 9, 30, 2, 1, 40, 0, 60, 3})
 	f.Fuzz(func(t *testing.T, steps []byte) {

@@ -111,11 +111,11 @@ func (f *idFile) changed(now time.Time) (ids []job.ID, junk []error, err error) 
 		f.last = nil
 		return nil, nil, err
 	}
-	if f.last != nil && !f.fresh && f.next == nil && os.SameFile(stat, f.last) &&
-		stat.ModTime().Equal(f.last.ModTime()) && stat.Size() == f.last.Size() {
+	same := f.last != nil && os.SameFile(stat, f.last) &&
+		stat.ModTime().Equal(f.last.ModTime()) && stat.Size() == f.last.Size()
+	if same && !f.fresh && f.next == nil {
 		return nil, nil, nil
 	}
-	again := f.last != nil && os.SameFile(stat, f.last) && stat.ModTime().Equal(f.last.ModTime()) && stat.Size() == f.last.Size()
 	file, err := os.Open(f.path)
 	if err != nil {
 		return nil, nil, err
@@ -128,7 +128,7 @@ func (f *idFile) changed(now time.Time) (ids []job.ID, junk []error, err error) 
 	if stat.Size() > maxFile {
 		junk = append(junk, fmt.Errorf("what follows the first %d bytes: %w", maxFile, job.ErrInvalid))
 	}
-	if again {
+	if same {
 		junk = nil // said before
 	}
 	f.last, f.fresh = stat, now.Sub(stat.ModTime()).Abs() < fileEvery

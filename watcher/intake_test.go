@@ -119,20 +119,25 @@ func TestFileOfIDsIsFollowed(t *testing.T) {
 		if n := w.queue.size(); n != 3 {
 			t.Errorf("%d jobs, want 3", n)
 		}
+		write(t, path, idOf(2), idOf(3), idOf(4), idOf(6))
+		b.pass(time.Minute)
+		if n := w.queue.size(); n != 4 {
+			t.Errorf("%d jobs after one more was named, want 4", n)
+		}
 		if err := os.Remove(path); err != nil {
 			t.Fatal(err)
 		}
 		b.pass(time.Minute)
-		if n := w.queue.size(); n != 3 {
-			t.Errorf("%d jobs after the file has gone, want 3", n)
+		if n := w.queue.size(); n != 4 {
+			t.Errorf("%d jobs after the file has gone, want 4", n)
 		}
 		if got := b.logged(zapcore.WarnLevel, "cannot be read"); got != 1 {
 			t.Errorf("warned %d times, want once", got)
 		}
 		write(t, path, idOf(5))
 		b.pass(3 * time.Second)
-		if n := w.queue.size(); n != 4 {
-			t.Errorf("%d jobs after the file came back, want 4", n)
+		if n := w.queue.size(); n != 5 {
+			t.Errorf("%d jobs after the file came back, want 5", n)
 		}
 	})
 }

@@ -18,9 +18,9 @@ func (w *Watcher) look(ctx context.Context, t ticket, p pass, sent time.Time) {
 	seen, err := w.ask(ctx, t.watch.ID)
 	at := w.o.Now()
 	if err != nil && ctx.Err() != nil {
-		// We broke it off ourselves: the drain's limit, or a lost claim.
+		// We broke it off ourselves: the drain's limit, or a lost claim. Either
+		// way nobody will look at this queue again.
 		w.gate.abandon(p, at)
-		w.queue.requeue(t, &t.watch)
 		return
 	}
 	d := Decide(t.watch, seen, err, at, w.o.Policy)
@@ -53,7 +53,7 @@ func (w *Watcher) settle(ctx context.Context, t ticket, d *Decision, seen *job.O
 	if !w.queue.park(t, &parked) {
 		return // untracked meanwhile
 	}
-	c := change{ticket: t, decision: *d, update: updateOf(w.o.Tenant, t.watch, d, at)}
+	c := &change{ticket: t, decision: *d, update: updateOf(w.o.Tenant, t.watch, d, at)}
 	if answered {
 		c.update.Seen = seen
 		c.serverTime = seen.ServerTime

@@ -127,16 +127,16 @@ func (q *queue) insert(w *job.Watch, p phase) (int32, bool) {
 
 func (q *queue) push(slot int32, due job.Instant) {
 	q.heap.push(due, slot)
-	q.ring()
+	if due < q.alarm {
+		q.ring()
+	}
 }
 
-// ring wakes the loop when something is due before it would wake by itself.
+// ring wakes the loop.
 func (q *queue) ring() {
-	if due, ok := q.heap.min(); ok && due < q.alarm {
-		select {
-		case q.bell <- struct{}{}:
-		default:
-		}
+	select {
+	case q.bell <- struct{}{}:
+	default:
 	}
 }
 
@@ -157,7 +157,7 @@ func (q *queue) take(now time.Time, g *gate, idle bool) (t ticket, p pass, more,
 	s := q.slots.at(slot)
 	s.phase = looking
 	next, found := q.heap.min()
-	if idle && found && next > at {
+	if idle && found && next > at && next < q.alarm {
 		q.ring()
 	}
 	return ticket{slot: slot, gen: s.gen, watch: s.watch(&q.words)}, p, found && next <= at, true
@@ -168,7 +168,9 @@ func (q *queue) take(now time.Time, g *gate, idle bool) (t ticket, p pass, more,
 func (q *queue) rest() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.ring()
+	if next, found := q.heap.min(); found && next < q.alarm {
+		q.ring()
+	}
 }
 
 // sleep sets the alarm: to the next due time, not before the floor and not

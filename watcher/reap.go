@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -29,36 +30,60 @@ const (
 	purgePause = 200 * time.Millisecond
 )
 
-// keep holds the claim: it registers, loads what we own, renews the heartbeat,
-// and takes over what dead replicas left.
+// keep holds the claim: it registers, renews the heartbeat, and notices what
+// was inherited from dead replicas. Loading runs beside it, so that no heartbeat
+// waits for a million rows.
 func (w *Watcher) keep(ctx context.Context) {
-	if !w.register(ctx) || !w.loadAll(ctx, true) {
+	if !w.register(ctx) {
 		return
 	}
+	var loading sync.WaitGroup
+	defer loading.Wait()
+	loading.Go(func() { w.stock(ctx) })
 	heartbeat := time.NewTicker(w.o.Lease / 3)
 	defer heartbeat.Stop()
 	failures := 0
-	for n := 1; ; n++ {
-		reload := false
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-heartbeat.C:
+		}
+		inherited, err := w.heartbeat(ctx)
+		if errors.Is(err, job.ErrOwnerLost) || ctx.Err() != nil {
+			return
+		}
+		failures = w.heard(err, failures)
+		if inherited > 0 {
+			w.o.Log.Info(fmt.Sprintf("took over from %d replicas that are gone", inherited))
+			w.claim.doubt()
+		}
+	}
+}
+
+// stock fills the queue: with what we own at the start, again when there is
+// doubt, and now and then with what nobody owns.
+func (w *Watcher) stock(ctx context.Context) {
+	if !w.loadAll(ctx, true) {
+		return
+	}
+	search := time.NewTicker(claimEvery * w.o.Lease / 3)
+	defer search.Stop()
+	// A Track that timed out may still be carried out by a store that hangs.
+	var again <-chan time.Time
+	for {
+		owned := true
 		select {
 		case <-ctx.Done():
 			return
 		case <-w.claim.reload:
-			// After a failed Track; not before the store has had time to come back.
-			pause(ctx, tick)
-			reload = true
-		case <-heartbeat.C:
-			inherited, err := w.heartbeat(ctx)
-			if errors.Is(err, job.ErrOwnerLost) || ctx.Err() != nil {
-				return
-			}
-			failures = w.heard(err, failures)
-			if inherited > 0 {
-				w.o.Log.Info(fmt.Sprintf("took over from %d replicas that are gone", inherited))
-			}
-			reload = inherited > 0
+			again = time.After(2 * storeTimeout)
+		case <-again:
+			again = nil
+		case <-search.C:
+			owned = false
 		}
-		if (reload || n%claimEvery == 0) && !w.loadAll(ctx, reload) {
+		if !w.loadAll(ctx, owned) {
 			return
 		}
 	}
@@ -67,10 +92,9 @@ func (w *Watcher) keep(ctx context.Context) {
 // register enters the replica, however long that takes.
 func (w *Watcher) register(ctx context.Context) bool {
 	replica := w.o.Replica
-	replica.ID = w.claim.name()
-	replica.StartedAt = job.At(w.o.Now())
 	for n := 1; ctx.Err() == nil; n++ {
 		asked := w.o.Now()
+		replica.ID, replica.StartedAt = w.claim.name(), job.At(asked)
 		inner, cancel := context.WithTimeout(ctx, registerTimeout)
 		err := w.o.Ownership.Register(inner, replica, w.o.Lease, w.o.Alone)
 		cancel()
@@ -82,6 +106,7 @@ func (w *Watcher) register(ctx context.Context) bool {
 		if n == 1 && ctx.Err() == nil {
 			w.o.Log.Error("register: the store does not take us in; tried again", zap.Error(err))
 		}
+		w.claim.rename()
 		pause(ctx, w.retry(n))
 	}
 	return false

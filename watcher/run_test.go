@@ -4,7 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -256,6 +259,58 @@ func TestPollNowLooksAtOnce(t *testing.T) {
 			t.Errorf("an unknown job: %v", err)
 		}
 	})
+}
+
+// punctual notes how late each look is sent.
+type punctual struct {
+	*tenant
+	mu   sync.Mutex
+	w    *Watcher
+	late []time.Duration
+}
+
+func (p *punctual) Get(ctx context.Context, id job.ID) (job.Observation, error) {
+	p.mu.Lock()
+	if live, ok := p.w.Live(id); ok {
+		p.late = append(p.late, time.Since(live.NextPollAt.Time()))
+	}
+	p.mu.Unlock()
+	return p.tenant.Get(ctx, id)
+}
+
+func TestLooksAreSentTheInstantTheyAreDue(t *testing.T) {
+	const took = 30 * time.Millisecond
+	for _, tc := range []struct {
+		workers, jobs int
+		worst         time.Duration
+	}{
+		{60, 60, 0},
+		{1, 4, 3 * took}, // behind the three others at most
+	} {
+		t.Run(fmt.Sprintf("%d workers", tc.workers), func(t *testing.T) {
+			bubble(t, func(t *testing.T, b *bench) {
+				b.up.setAll(inProgress)
+				b.up.takes(took)
+				up := &punctual{tenant: b.up}
+				up.mu.Lock()
+				w, _ := b.start(func(o *Options) {
+					o.Upstream, o.MaxInFlight, o.Policy = up, tc.workers, Policy{Randomization: 0.5, MaxInterval: 2 * time.Second}
+				})
+				up.w = w
+				up.mu.Unlock()
+				b.many(w, tc.jobs)
+				b.pass(30 * time.Minute)
+				up.mu.Lock()
+				defer up.mu.Unlock()
+				if len(up.late) < 3000 {
+					t.Fatalf("only %d looks", len(up.late))
+				}
+				if worst := slices.Max(up.late); worst > tc.worst {
+					t.Errorf("a look was sent %v late, want at most %v", worst, tc.worst)
+				}
+			})
+		})
+	}
 }
 
 func TestDrainLetsLooksLandAndFreesEverything(t *testing.T) {

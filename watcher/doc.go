@@ -55,6 +55,6 @@
 // The queue's lock guards what is known of watched jobs; the gate's, the
 // claim's and the committer's guard their own. The only nesting is queue before
 // gate, in take. No lock is held while anything is waited for. The loop alone
-// decides when to wake; the workers alone ask; the committer alone commits; the
-// keeper alone registers, loads and renews.
+// decides when to wake; the workers alone ask; the committer alone commits; keep
+// alone registers and renews, and stock alone loads.
 package watcher

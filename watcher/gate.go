@@ -32,6 +32,7 @@ type gate struct {
 	reason job.Reason
 	since  time.Time
 	faults int
+	told   bool // that a human must act
 	// After an episode, looks are let through every step until paced.
 	step  time.Duration
 	nextQ time.Time
@@ -57,7 +58,7 @@ type pass struct {
 type turn struct {
 	shut, opened bool
 	reason       job.Reason // why it is shut, or was
-	refused      bool       // credentials: a human must act
+	human        bool       // it does not mend itself: a human must act
 	faults       int        // how many the episode had
 	took         time.Duration
 	until        time.Time
@@ -88,6 +89,10 @@ func shutFor(r job.Reason) (least, most time.Duration) {
 		return time.Second, 30 * time.Second
 	}
 }
+
+// needsHuman reports whether a fault does not mend itself: credentials that are
+// refused, or that we could not even read.
+func needsHuman(r job.Reason) bool { return r == job.ReasonAuth || r == job.ReasonInternal }
 
 func newGate(jitter func() float64) *gate { return &gate{jitter: jitter} }
 
@@ -158,18 +163,16 @@ func (g *gate) report(p pass, f Failing, now time.Time) turn {
 		if !hard && g.run < runLength && now.Sub(g.good) < quiet {
 			return turn{}
 		}
-		g.tries, g.faults, g.since, g.reason = 0, 1, now, f.Reason
+		g.tries, g.faults, g.since, g.reason, g.told = 0, 1, now, f.Reason, needsHuman(f.Reason)
 		g.shut(f, now)
-		return turn{shut: true, reason: f.Reason, refused: f.Reason == job.ReasonAuth, until: g.until}
+		return turn{shut: true, reason: f.Reason, human: g.told, until: g.until}
 	case p.probe && p.epoch == g.epoch:
 		g.faults++
 		g.tries++
-		worse := f.Reason == job.ReasonAuth && g.reason != job.ReasonAuth
-		if worse || (f.Reason != g.reason && g.reason != job.ReasonAuth) {
-			g.reason = f.Reason
-		}
+		tell := needsHuman(f.Reason) && !g.told
+		g.reason, g.told = f.Reason, g.told || tell
 		g.shut(f, now)
-		return turn{shut: worse, reason: g.reason, refused: worse, until: g.until}
+		return turn{shut: tell, reason: g.reason, human: tell, until: g.until}
 	default:
 		// It went out before the gate was shut: what it asks for counts, its
 		// failure has been counted.

@@ -234,6 +234,29 @@ func TestGateObeysTheLongestHintOfLooksInTheAir(t *testing.T) {
 	}
 }
 
+func TestAHumanIsToldOnceAnEpisode(t *testing.T) {
+	t.Parallel()
+	g := newGate(func() float64 { return 0 })
+	now, told := noon, 0
+	for i := range 20 {
+		p, ok := g.admit(now)
+		if !ok {
+			t.Fatal("no pass after an hour")
+		}
+		r := job.ReasonNetwork
+		if i%3 == 1 {
+			r = job.ReasonAuth
+		}
+		if g.report(p, Failing{Reason: r}, now).human {
+			told++
+		}
+		now = now.Add(time.Hour)
+	}
+	if told != 1 {
+		t.Errorf("told %d times in one episode, want once", told)
+	}
+}
+
 func TestFaultsFromBeforeAnEpisodeDoNotBeginAnother(t *testing.T) {
 	t.Parallel()
 	g := newGate(func() float64 { return 0 })

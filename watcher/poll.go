@@ -107,8 +107,8 @@ func (w *Watcher) judge(p pass, f Failing, err error, at time.Time) {
 		w.o.Log.Warn(fmt.Sprintf("upstream: recovered after %d failed requests", t.faults),
 			zap.String("reason", string(t.reason)), zap.Duration("took", t.took))
 		w.queue.rest()
-	case t.shut && t.refused:
-		w.o.Log.Error("upstream: credentials refused; check them, they are tried again slowly",
+	case t.shut && t.human:
+		w.o.Log.Error("upstream: the credentials do not work; check them, they are tried again slowly",
 			zap.String("reason", string(t.reason)), zap.Time("next_at", t.until), zap.Error(err))
 	case t.shut:
 		w.o.Log.Warn("upstream: all requests wait",

@@ -151,7 +151,9 @@ func (l *lane) claim(ctx context.Context) ([]job.Outgoing, job.Instant, error) {
 		limit = max(len(l.free), 1)
 	}
 	if l.failing() >= l.o.Policy.HoldAfter {
-		limit = 1
+		if limit = 1; len(l.free) < cap(l.free) {
+			return nil, 0, nil // a probe is out: its end wakes the lane
+		}
 	}
 	if at, ok := l.probeAt(); ok {
 		if now := job.At(l.o.Now()); now < at {
@@ -217,6 +219,7 @@ func (l *lane) deliver(hard context.Context, batch []job.Outgoing) {
 			return
 		}
 	}
+	probing := l.failing() >= l.o.Policy.HoldAfter
 	attempt, failed := l.attempt(hard, batch)
 	if hard.Err() != nil && failed != nil {
 		// We broke it off ourselves; nobody knows whether it arrived, so it goes out
@@ -225,21 +228,26 @@ func (l *lane) deliver(hard context.Context, batch []job.Outgoing) {
 		return
 	}
 	now := l.o.Now()
-	settled := make([]job.Settlement, len(batch))
-	var worst Verdict
-	for i := range batch {
-		one := attempt
-		var retryAfter time.Duration
-		if failed != nil {
-			retryAfter = failed.RetryAfter
-		}
-		v := Judge(batch[i].Tries+1, one.Reason, retryAfter, now, l.o.Policy)
-		one.NextAt = v.NextAt
-		settled[i] = job.Settlement{DeliveryID: batch[i].ID, State: v.State, NextAttemptAt: v.NextAt, Attempt: &one}
-		worst = v
-		l.count(&batch[i], &one, v, now)
+	var retryAfter time.Duration
+	if failed != nil {
+		retryAfter = failed.RetryAfter
 	}
-	l.remember(hard, attempt.Reason, worst, failed)
+	settled := make([]job.Settlement, len(batch))
+	var last Verdict
+	for i := range batch {
+		one, tries := attempt, batch[i].Tries+1
+		if probing && failed != nil {
+			// A delivery must not run out because it was the one that went first.
+			tries = 1
+		}
+		last = Judge(tries, one.Reason, retryAfter, now, l.o.Policy)
+		one.NextAt = last.NextAt
+		settled[i] = job.Settlement{
+			DeliveryID: batch[i].ID, State: last.State, NextAttemptAt: last.NextAt, Attempt: &one, Probe: probing && failed != nil,
+		}
+		l.count(&batch[i], &one, last, now)
+	}
+	l.remember(hard, attempt.Reason, last, failed)
 	l.settler.settle(hard, replica, settled)
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -63,7 +64,7 @@ func ParseDestinations(text []byte) ([]Destination, error) {
 			for _, one := range types.Errors {
 				bad = append(bad, errors.New(withoutGoNames(one)))
 			}
-		case len(bytes.TrimSpace(text)) == 0:
+		case errors.Is(err, io.EOF): // nothing but comments
 			return nil, nil
 		default:
 			return nil, errors.New(withoutGoNames(strings.TrimPrefix(err.Error(), "yaml: ")))
@@ -110,7 +111,7 @@ func (p place) addf(field, format string, args ...any) {
 }
 
 var (
-	goName    = regexp.MustCompile(` in type notify\.\w+| into notify\.\w+`)
+	goName    = regexp.MustCompile(` in type [][*]*notify\.\w+| into [][*]*notify\.\w+`)
 	someValue = regexp.MustCompile("`[^`]*`")
 )
 

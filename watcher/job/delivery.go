@@ -79,6 +79,9 @@ type Settlement struct {
 	NextAttemptAt Instant
 	// Attempt is nil when the delivery is handed back without having been tried.
 	Attempt *Attempt
+	// Probe says that the attempt was there to learn about its destination: it is
+	// kept, but does not count towards the delivery's own schedule.
+	Probe bool
 }
 
 // DestinationState is what is remembered about a destination, for all replicas.

@@ -113,10 +113,7 @@ func (s *Store) Settle(ctx context.Context, replica job.ReplicaID, settled []job
 }
 
 func (s *Store) settle(ctx context.Context, tx *sql.Tx, replica job.ReplicaID, d *job.Settlement, now job.Instant) error {
-	tried, settledAt := int64(0), job.Instant(0)
-	if d.Attempt != nil {
-		tried = 1
-	}
+	counted, settledAt := d.Attempt != nil && !d.Probe, job.Instant(0)
 	if d.State == job.DeliveryDelivered || d.State == job.DeliveryExhausted {
 		settledAt = now
 	}
@@ -124,9 +121,9 @@ func (s *Store) settle(ctx context.Context, tx *sql.Tx, replica job.ReplicaID, d
 	// A destination that was paused meanwhile holds what would go on waiting.
 	err := tx.QueryRowContext(ctx, `UPDATE deliveries SET
 		state = CASE WHEN $1 = 'pending' AND EXISTS (SELECT 1 FROM destinations WHERE name = deliveries.destination AND paused = 1) THEN 'held' ELSE $1 END,
-		owner = '', next_attempt_at = $2, settled_at = $3, tries = tries + $4, attempts = attempts + $4
+		owner = '', next_attempt_at = $2, settled_at = $3, tries = tries + $4, attempts = attempts + $7
 		WHERE id = $5 AND state = 'sending' AND owner = $6 RETURNING attempts`,
-		string(d.State), int64(d.NextAttemptAt), int64(settledAt), tried, d.DeliveryID, string(replica)).Scan(&n)
+		string(d.State), int64(d.NextAttemptAt), int64(settledAt), flag(counted), d.DeliveryID, string(replica), flag(d.Attempt != nil)).Scan(&n)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil // settled before: the answer to an earlier commit was lost
 	}

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"time"
 
@@ -14,7 +15,7 @@ import (
 func (s *Store) fence(ctx context.Context, tx *sql.Tx, replica job.ReplicaID) error {
 	var id string
 	err := tx.QueryRowContext(ctx, "SELECT id FROM replicas WHERE id = $1 AND holder = $1"+s.dialect.share, string(replica)).Scan(&id)
-	if err == sql.ErrNoRows { //nolint:errorlint // database/sql returns it bare
+	if errors.Is(err, sql.ErrNoRows) {
 		return fmt.Errorf("replica %s: %w", replica, job.ErrOwnerLost)
 	}
 	if err != nil {

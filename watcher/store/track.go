@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -118,7 +119,7 @@ func (s *Store) Untrack(ctx context.Context, tenant string, id job.ID) (err erro
 		}
 		var state string
 		switch err := tx.QueryRowContext(ctx, `SELECT state FROM jobs WHERE tenant = $1 AND id = $2`, tenant, id.String()).Scan(&state); {
-		case err == sql.ErrNoRows: //nolint:errorlint // database/sql returns it bare
+		case errors.Is(err, sql.ErrNoRows):
 			return fmt.Errorf("untrack %s: %w", id, job.ErrNotFound)
 		case err != nil:
 			return fmt.Errorf("untrack: %w", err)

@@ -46,7 +46,7 @@ func Postgres(t *testing.T) *Server {
 
 func start(t *testing.T, bin string) *Server {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "jobwatcher-postgres-")
+	dir, err := os.MkdirTemp("", "jobwatcher-postgres-") //nolint:usetesting // the user postgres cannot enter t.TempDir's parents
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -105,7 +105,7 @@ func (w *world) tracking(n int) job.Tracking {
 	}
 }
 
-// track takes jobs from to to in for the replica.
+// track takes the jobs between two numbers in for the replica.
 func (w *world) track(replica job.ReplicaID, from, to int) {
 	w.Helper()
 	var items []job.Tracking

@@ -218,7 +218,7 @@ func (w *Watcher) completed(watch job.Watch) job.Watch {
 		watch.DeadlineAt = watch.TrackedAt.Add(w.o.Policy.Deadline)
 	}
 	if watch.AbandonAt == 0 {
-		watch.AbandonAt = max(watch.TrackedAt, watch.DeadlineAt).Add(w.o.Policy.AbandonAfter)
+		watch.AbandonAt = watch.TrackedAt.Add(w.o.Policy.AbandonAfter)
 	}
 	watch.Cause = job.CauseRestart
 	return watch

@@ -73,9 +73,8 @@ func (w *Watcher) tracking(s job.Spec, source job.Source, now job.Instant) job.T
 		Spec: s, Tenant: w.o.Tenant, Source: source, TrackedAt: now,
 		DeadlineAt: now.Add(deadline), AbandonAt: now.Add(w.o.Policy.AbandonAfter),
 	}
-	if t.AbandonAt <= t.DeadlineAt {
-		// The last deadline comes after the first: whoever gives a job a month
-		// gets the usual patience on top.
+	if s.Deadline > 0 && t.AbandonAt <= t.DeadlineAt {
+		// A job that was given a deadline of its own is not given up before it.
 		t.AbandonAt = t.DeadlineAt.Add(w.o.Policy.AbandonAfter)
 	}
 	return t

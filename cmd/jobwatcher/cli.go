@@ -204,8 +204,10 @@ func labelText(labels job.Labels) string {
 // ago is a span in at most two units: 45s, 12m30s, 3h5m, 8d4h.
 func ago(d time.Duration) string {
 	switch {
-	case d < 0:
+	case d <= 0:
 		return "0s"
+	case d < time.Second:
+		return d.Round(time.Millisecond).String()
 	case d < 10*time.Second:
 		return d.Round(100 * time.Millisecond).String()
 	case d < time.Hour:
@@ -232,6 +234,14 @@ func rowsText(n *int64) string {
 	}
 	slices.Reverse(out)
 	return string(out)
+}
+
+// countRows says "1 row", "24,516 rows".
+func countRows(n *int64) string {
+	if n != nil && *n == 1 {
+		return "1 row"
+	}
+	return rowsText(n) + " rows"
 }
 
 // secondsText is a span that came as seconds; "" when absent.

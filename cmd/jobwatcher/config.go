@@ -35,7 +35,7 @@ type Config struct {
 // names: BaseURL would become BASE_URL, but ClientID and IDs would not come
 // out right everywhere, so no initialism is written in capitals.
 //
-//nolint:revive,staticcheck,tagalign // the spelling decides the variable's name; tags read in the order name, default, meaning
+//nolint:revive,tagalign // the spelling decides the variable's name; tags read in the order name, default, meaning
 type upstreamConfig struct {
 	BaseUrl          string        `split_words:"true" default:"https://rest.zuora.com" desc:"API origin of the tenant; https only, except on loopback"`
 	ClientId         string        `split_words:"true" desc:"OAuth client credentials: the client's id"`
@@ -54,7 +54,7 @@ type upstreamConfig struct {
 
 // daemonConfig is read with the prefix JOBWATCHER.
 //
-//nolint:revive,staticcheck,tagalign // the spelling decides the variable's name; tags read in the order name, default, meaning
+//nolint:revive,tagalign // the spelling decides the variable's name; tags read in the order name, default, meaning
 type daemonConfig struct {
 	Tenant     string   `split_words:"true" desc:"name of the tenant in events and metrics; the host of ZUORA_BASE_URL when not set"`
 	JobIds     []string `split_words:"true" desc:"comma-separated job IDs to track at start"`

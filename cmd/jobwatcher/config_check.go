@@ -80,7 +80,7 @@ func (c *Config) checkUpstream(add report) {
 	if !printableASCII(u.OrgIds) {
 		add("ZUORA_ORG_IDS", "%q is not a comma-separated list of organisation ids", job.Cut(u.OrgIds, 80))
 	}
-	between(add, "ZUORA_TIMEOUT", u.Timeout, time.Second, 10*time.Minute)
+	between(add, "ZUORA_TIMEOUT", u.Timeout, 10*time.Millisecond, 10*time.Minute)
 	if u.MaxInFlight < 1 || u.MaxInFlight > 1000 {
 		add("ZUORA_MAX_IN_FLIGHT", `"%d" is not between 1 and 1000`, u.MaxInFlight)
 	}
@@ -124,13 +124,10 @@ func (c *Config) checkPolling(add report) {
 	oneOf(add, "JOBWATCHER_POLL_MODE", d.PollMode, "auto", "get", "list")
 	between(add, "JOBWATCHER_DEADLINE", d.Deadline, job.MinDeadline, job.MaxDeadline)
 	between(add, "JOBWATCHER_ABANDON_AFTER", d.AbandonAfter, job.MinDeadline, 10*job.MaxDeadline)
-	if d.AbandonAfter < d.Deadline {
-		add("JOBWATCHER_ABANDON_AFTER", "%q is not at least JOBWATCHER_DEADLINE (%s)", shortDuration(d.AbandonAfter), shortDuration(d.Deadline))
-	}
-	between(add, "JOBWATCHER_LOST_AFTER", d.LostAfter, 0, 24*time.Hour)
-	between(add, "JOBWATCHER_RETENTION", d.Retention, time.Minute, 100*job.MaxDeadline)
+	between(add, "JOBWATCHER_LOST_AFTER", d.LostAfter, time.Millisecond, 24*time.Hour)
+	between(add, "JOBWATCHER_RETENTION", d.Retention, time.Second, 100*job.MaxDeadline)
 	between(add, "JOBWATCHER_DISCOVER_SINCE", d.DiscoverSince, time.Second, 100*job.MaxDeadline)
-	if d.DiscoverSince > d.Retention {
+	if d.Discover && d.DiscoverSince > d.Retention {
 		add("JOBWATCHER_DISCOVER_SINCE", "%q is not at most JOBWATCHER_RETENTION (%s): forgotten jobs would be adopted and announced again", shortDuration(d.DiscoverSince), shortDuration(d.Retention))
 	}
 	if d.JobMetricsLimit < 0 || d.JobMetricsLimit > 100_000 {

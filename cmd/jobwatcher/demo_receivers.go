@@ -22,7 +22,8 @@ type announcement struct {
 	eventID  string
 	event    job.EventType
 	job      job.View // webhook only
-	text     string   // slack only
+	text     string   // slack only: the line that notifications show
+	body     string   // slack only: all of it
 	fault    string   // why the message was refused; "" when it was taken
 }
 
@@ -110,19 +111,32 @@ func slackMessage(body []byte) announcement {
 	} else if strings.TrimSpace(message.Text) == "" {
 		a.fault = "no_text"
 	}
-	a.text = message.Text
+	a.text, a.body = message.Text, string(body)
 	return a
 }
 
-// told counts the messages that a receiver took about a job.
+// told counts the messages that a receiver took about a job's end.
 func (r *receivers) told(receiver string, id job.ID) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	n := 0
+	var ended time.Time
 	for i := range r.all {
 		a := &r.all[i]
-		about := a.job.ID == id || strings.Contains(a.text, id.String())
-		if a.receiver == receiver && a.fault == "" && a.event != job.EventOverdue && about {
+		if a.receiver == "webhook" && a.fault == "" && a.job.ID == id && a.event != job.EventOverdue {
+			ended = a.job.FinishedAt.Time()
+			n++
+		}
+	}
+	if receiver == "webhook" || ended.IsZero() {
+		return n
+	}
+	// A message to Slack may be about several events; one that came before the
+	// end was about a deadline that passed.
+	n = 0
+	for i := range r.all {
+		a := &r.all[i]
+		if a.receiver == "slack" && a.fault == "" && !a.at.Before(ended) && strings.Contains(a.body, id.String()) {
 			n++
 		}
 	}

@@ -5,10 +5,13 @@
 //
 //   - main.go picks the command, runs it, turns its error into one line and an exit code.
 //   - serve.go builds the parts in order of dependency and starts the loops: the only file that knows all packages.
+//   - serve_http.go gives the HTTP API its parts and opens the addresses.
+//   - listen.go serves HTTP on one address, with limits and TLS.
 //   - lifecycle.go runs named loops together and unwinds named clean-ups in reverse, within a time limit.
 //   - config.go is the Config struct whose tags are the reference, read once.
 //   - config_check.go checks it, all faults at once.
 //   - config_values.go holds the values that are more than a word: budget, store URL, secrets with their files.
+//   - config_destinations.go gathers the destinations of variables and file.
 //   - config_unknown.go warns about variables that nobody reads.
 //   - config_cli.go prints and checks the configuration, and makes deploy/config.md.
 //   - logger.go builds the zap logger.
@@ -23,5 +26,6 @@
 //   - version.go says what this binary is.
 //   - simulate.go serves the stand-in for Zuora.
 //   - demo.go runs simulator, receivers and daemon in one process.
+//   - demo_story.go is what happens in it.
 //   - demo_receivers.go plays the demo's two destinations.
 package main

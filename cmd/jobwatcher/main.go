@@ -14,7 +14,7 @@ import (
 
 func main() {
 	ctx, stop := withSignals(context.Background(), os.Exit)
-	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	code := runWith(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr, hooks{})
 	stop()
 	os.Exit(code)
 }
@@ -42,10 +42,11 @@ func (e *exitError) Error() string {
 
 func (e *exitError) Unwrap() error { return e.err }
 
-// run picks the command, runs it, and turns its error into one line (one for
-// each fault) and an exit code.
-func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+// runWith picks the command, runs it, and turns its error into one line (one
+// for each fault) and an exit code.
+func runWith(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, h hooks) int {
 	a := &app{
+		hooks:  h,
 		stdin:  stdin,
 		stdout: console.Detect(stdout, os.Getenv),
 		stderr: console.Detect(stderr, os.Getenv),
@@ -75,8 +76,10 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	return code
 }
 
-// app is what every command shares: the three streams.
+// app is what every command shares: the three streams, and what demo and tests
+// hook into the daemon.
 type app struct {
+	hooks          hooks
 	stdin          io.Reader
 	stdout, stderr console.Terminal
 }

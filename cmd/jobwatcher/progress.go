@@ -58,7 +58,7 @@ func (p *progress) show(sights []sight, now time.Time) {
 		p.last[s.id] = line
 		parts := []string{now.Format("15:04:05"), s.id.String(), console.Clean(s.word), "after " + ago(s.elapsed(now))}
 		if s.rows != nil {
-			parts = append(parts, rowsText(s.rows)+" rows")
+			parts = append(parts, countRows(s.rows))
 		}
 		if s.note != "" {
 			parts = append(parts, console.Clean(s.note))

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -126,12 +128,14 @@ func exerciseAnswers(run runner, x Exercise) {
 			}
 		})
 	}
-	for code, reason := range map[int]job.Reason{
+	refusals := map[int]job.Reason{
 		400: job.ReasonRejected, 401: job.ReasonAuth, 402: job.ReasonRejected, 403: job.ReasonForbidden,
 		404: job.ReasonNotFound, 405: job.ReasonRejected, 409: job.ReasonRejected, 410: job.ReasonGone,
 		413: job.ReasonRejected, 422: job.ReasonRejected, 429: job.ReasonRateLimited,
 		500: job.ReasonServer, 501: job.ReasonServer, 502: job.ReasonServer, 503: job.ReasonServer, 504: job.ReasonServer,
-	} {
+	}
+	for _, code := range slices.Sorted(maps.Keys(refusals)) {
+		reason := refusals[code]
 		run(fmt.Sprintf("refused with %d", code), Always(Step{Status: code, Body: "no"}), func(t *testing.T, e *exchange) {
 			answer, failed := e.fails(t, reason)
 			if answer.Code != code || answer.Head != "no" || failed.RetryAfter != 0 {
@@ -157,8 +161,8 @@ func exerciseAnswers(run runner, x Exercise) {
 			})
 	}
 	for _, code := range []int{301, 302, 303, 307, 308} {
-		for what, to := range map[string]string{"elsewhere": "https://elsewhere.example/", "inside": "http://169.254.169.254/latest", "nowhere": ":\x7f"} {
-			run(fmt.Sprintf("redirected %s with %d", what, code), Always(Step{Status: code, Header: map[string]string{"Location": to}}), func(t *testing.T, e *exchange) {
+		for _, to := range [][2]string{{"elsewhere", "https://elsewhere.example/"}, {"inside", "http://169.254.169.254/latest"}, {"nowhere", ":\x7f"}} {
+			run(fmt.Sprintf("redirected %s with %d", to[0], code), Always(Step{Status: code, Header: map[string]string{"Location": to[1]}}), func(t *testing.T, e *exchange) {
 				e.fails(t, job.ReasonRedirected)
 				e.requests(t, 1)
 			})

@@ -10,6 +10,11 @@ import (
 	"github.com/jobwatcher/jobwatcher/watcher/job"
 )
 
+// orderedFaults are the ways in which a body may end badly.
+func orderedFaults(yield func(what string, s Step) bool) {
+	_ = yield("stalls", Step{HangBody: true}) && yield("breaks", Step{CutBody: true})
+}
+
 // exerciseFaults is about receivers that do not behave.
 func exerciseFaults(run runner, x Exercise) {
 	run("silent receiver", Always(Step{Hang: true}), func(t *testing.T, e *exchange) {
@@ -32,7 +37,7 @@ func exerciseFaults(run runner, x Exercise) {
 			t.Errorf("got code %d without an answer", answer.Code)
 		}
 	})
-	for what, step := range map[string]Step{"stalls": {HangBody: true}, "breaks": {CutBody: true}} {
+	for what, step := range orderedFaults {
 		taken, refused := x.Accepts, step
 		taken.HangBody, taken.CutBody = step.HangBody, step.CutBody
 		refused.Status, refused.Body = 500, "half"
@@ -48,7 +53,7 @@ func exerciseFaults(run runner, x Exercise) {
 			}
 		})
 	}
-	run("endless body", Always(Step{Status: 500, Flood: 100 << 20}), func(t *testing.T, e *exchange) {
+	run("endless body", Always(Step{Status: 500, Flood: 8 << 20}), func(t *testing.T, e *exchange) {
 		e.fails(t, job.ReasonServer)
 		if read := e.transport.BodyRead(); read > 64<<10 {
 			t.Errorf("%d bytes of the answer were read", read)

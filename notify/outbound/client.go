@@ -128,15 +128,15 @@ func (c *Client) Post(ctx context.Context, r Request) (Answer, error) {
 	if err != nil {
 		return Answer{}, &Error{text: err.Error()}
 	}
-	known := knownSecrets(target, r.Secrets)
+	known := func() []string { return knownSecrets(target, r.Secrets) }
 	if err := c.guard.checkHost(target.Hostname()); err != nil {
-		return Answer{}, newError(ctx, err, known)
+		return Answer{}, newError(ctx, err, known())
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, c.timeout, lateError{c.timeout})
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target.String(), bytes.NewReader(r.Body))
 	if err != nil {
-		return Answer{}, newError(ctx, err, known)
+		return Answer{}, newError(ctx, err, known())
 	}
 	if r.Header != nil {
 		req.Header = r.Header.Clone()
@@ -150,7 +150,7 @@ func (c *Client) Post(ctx context.Context, r Request) (Answer, error) {
 	// when it is told not to follow them, and puts the URL into its errors.
 	res, err := c.transport.RoundTrip(req)
 	if err != nil {
-		return Answer{}, newError(ctx, err, known)
+		return Answer{}, newError(ctx, err, known())
 	}
 	defer func() { _ = res.Body.Close() }()
 	slow := time.AfterFunc(patience, cancel)

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -177,6 +179,29 @@ func TestBrokenConnectionIsAnErrorThatCanBeClassified(t *testing.T) {
 	var e *Error
 	if !errors.As(err, &e) || e.Timeout() || e.Blocked() || !e.Temporary() {
 		t.Errorf("got %#v", err)
+	}
+}
+
+func TestConnectionsAreUsedAgain(t *testing.T) {
+	t.Parallel()
+	var opened atomic.Int32
+	server := httptest.NewUnstartedServer(notifytest.NewReceiver(notifytest.Step{Status: 500, Body: strings.Repeat("x", maxRead)}))
+	server.Config.ConnState = func(_ net.Conn, s http.ConnState) {
+		if s == http.StateNew {
+			opened.Add(1)
+		}
+	}
+	server.Start()
+	t.Cleanup(server.Close)
+	c := New(Options{AllowPrivate: true})
+	t.Cleanup(c.CloseIdle)
+	for range 20 {
+		if _, err := c.Post(t.Context(), request(server.URL)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := opened.Load(); got != 1 {
+		t.Errorf("%d connections were opened", got)
 	}
 }
 

@@ -24,13 +24,15 @@ func readHead(body io.Reader) (head []byte, whole bool) {
 }
 
 // cleanHead makes a stranger's bytes fit for a ledger, a log and a terminal.
-func cleanHead(body []byte, whole bool, known []string) string {
-	if len(body) == 0 {
-		return ""
+func cleanHead(body []byte, whole bool, known func() []string) string {
+	text := printable(string(body))
+	if len(text) < minGiven { // most answers: "ok" holds no secret
+		return text
 	}
-	text := redact(printable(string(body)), known)
+	secrets := known()
+	text = redact(text, secrets)
 	if !whole {
-		text = dropBegun(text, known)
+		text = dropBegun(text, secrets)
 	}
 	return job.Cut(text, maxKept)
 }

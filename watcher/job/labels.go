@@ -19,7 +19,7 @@ const (
 	maxLabelPrefix  = 253 // Kubernetes: a DNS subdomain
 	MaxDestinations = 64
 	// MinDeadline and MaxDeadline bound a job's own deadline.
-	MinDeadline = time.Second
+	MinDeadline = 100 * time.Millisecond
 	MaxDeadline = 366 * 24 * time.Hour
 )
 
@@ -45,7 +45,7 @@ func (s Spec) Validate() error {
 		}
 	}
 	if s.Deadline != 0 && (s.Deadline < MinDeadline || s.Deadline > MaxDeadline) {
-		return invalid("deadline", s.Deadline.String(), "between 1s and 8784h")
+		return invalid("deadline", s.Deadline.String(), "between 100ms and 8784h")
 	}
 	if s.Group != "" && (len(s.Group) > maxLabelName || !labelName.MatchString(s.Group)) {
 		return invalid("group", s.Group, "at most 63 letters, digits, '-', '_' or '.', beginning and ending with a letter or digit")

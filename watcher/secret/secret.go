@@ -1,6 +1,9 @@
 // Package secret keeps texts that must never be printed: tokens, client
 // secrets, webhook URLs and signing keys. Everything that formats, marshals or
 // logs a [Text] sees "[redacted]"; the only way out is [Text.Reveal].
+//
+// Reading order: secret.go (the text), file.go (a secret that is read when it
+// is used, so that its file can be rotated).
 package secret
 
 import (

@@ -1,181 +1,106 @@
 package zuora
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
+	"slices"
 	"strconv"
-	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/jobwatcher/jobwatcher/watcher/job"
 )
 
+const jobsPath = "/query/jobs"
+
 // Get looks at one job.
 func (c *Client) Get(ctx context.Context, id job.ID) (job.Observation, error) {
+	path := jobsPath + "/" + id.String()
 	var o job.Observation
-	err := c.exchange(ctx, "get", "/query/jobs/"+id.String(), func(body io.Reader, h http.Header) error {
-		buffer, _ := buffers.Get().(*bytes.Buffer)
-		defer func() {
-			if buffer.Cap() <= 1<<20 { // one giant must not stay in the pool
-				buffers.Put(buffer)
-			}
-		}()
-		buffer.Reset()
-		if _, err := buffer.ReadFrom(&capped{body, maxJobBytes}); err != nil {
+	err := c.ask(ctx, &question{endpoint: "get", path: path, read: func(h http.Header, body io.Reader) error {
+		b, _ := buffers.Get().(*buffer)
+		defer b.free()
+		if err := b.fill(body, maxJobBytes); err != nil {
 			return err
 		}
 		var err error
-		o, err = decodeJob(buffer.Bytes(), id)
+		o, err = decodeJob(b.b, id, path[len(jobsPath)+1:])
 		o.ServerTime = serverTime(h)
 		return err
-	})
+	}})
 	if err != nil {
 		return job.Observation{}, err
 	}
 	return o, nil
 }
 
-// decodeJob reads {"data":{…}}. HTTP 200 without data, or with success false,
-// is an error and not a job.
-func decodeJob(b []byte, id job.ID) (job.Observation, error) {
-	var answer struct {
-		said
-		Data json.RawMessage `json:"data"`
-	}
-	if err := json.Unmarshal(b, &answer); err != nil {
-		return job.Observation{}, malformed("the answer is not JSON")
-	}
-	if answer.Success != nil && !*answer.Success || len(answer.Data) == 0 && len(answer.Reasons) > 0 {
-		return job.Observation{}, insideError(&answer.said)
-	}
-	if len(answer.Data) == 0 || answer.Data[0] != '{' {
-		return job.Observation{}, malformed("the answer has no data")
-	}
+// decodeJob reads {"data":{…}}; text is id as a text. HTTP 200 without data, or
+// with success false, is an error and not a job.
+func decodeJob(b []byte, id job.ID, text string) (job.Observation, error) {
 	var w wireJob
-	if err := json.Unmarshal(answer.Data, &w); err != nil {
-		return job.Observation{}, malformed("the job is not an object")
-	}
-	o, ok := w.observation()
-	if !ok || o.ID != id {
+	found, failed, ok := w.answer(b)
+	switch {
+	case !ok:
+		return job.Observation{}, notJSON(b)
+	case failed || !found:
+		return job.Observation{}, insideError(parseSaid(b))
+	case w.id != nil && !w.is(text, id):
 		return job.Observation{}, malformed("the answer is about another job")
 	}
+	// An answer that names no job is about the one that was asked for: no field
+	// is marked as required (zuora-facts.md section 2).
+	o := w.observation(id)
 	if o.Status == job.Unseen {
 		return job.Observation{}, malformed("the job has no status")
 	}
 	return o, nil
 }
 
-func malformed(text string) *Error {
-	return &Error{Reason: job.ReasonMalformed, Status: http.StatusOK, Err: errors.New(text)}
-}
-
 // MaxPageSize is the most that the list takes (zuora-facts.md section 3).
 const MaxPageSize = 1000
 
-// List streams the newest jobs to yield, newest first. It holds one of them at
-// a time; one that is larger than 8 MiB ends the list, one that is not
-// understood is left out.
+// filters are the statuses that the list can be asked for: not submitted
+// (zuora-facts.md section 2).
+var filters = []job.Status{job.Accepted, job.InProgress, job.Completed, job.Failed, job.Cancelled}
+
+// List streams the newest jobs to yield, newest first, at most pageSize of
+// them, and stops early when yield returns false. It holds one of them at a
+// time. A job that is larger than 8 MiB or not understood is left out, counted
+// and logged; when none is understood, that is an error. Time spent in yield
+// counts towards the request's time-out.
+//
+// A list that breaks off, or turns out to be no list, is an error after jobs may
+// have been yielded; those are good.
 func (c *Client) List(ctx context.Context, status job.Status, pageSize int, yield func(job.Observation) bool) error {
 	if pageSize < 1 || pageSize > MaxPageSize {
 		return fmt.Errorf("list jobs: page size %d, allowed are 1 to %d: %w", pageSize, MaxPageSize, job.ErrInvalid)
 	}
-	query := url.Values{"pageSize": {strconv.Itoa(pageSize)}}
-	if status != "" {
-		query.Set("queryStatus", string(status))
+	query := "pageSize=" + strconv.Itoa(pageSize)
+	if status != job.Unseen {
+		if !slices.Contains(filters, status) {
+			return fmt.Errorf("list jobs: status %q, allowed are %v: %w", status, filters, job.ErrInvalid)
+		}
+		query += "&queryStatus=" + string(status)
 	}
-	return c.exchange(ctx, "list", "/query/jobs?"+query.Encode(), func(body io.Reader, h http.Header) error {
-		left, err := decodeList(body, serverTime(h), pageSize, yield)
-		if left > 0 {
-			c.o.Log.Debug("list: elements left out", zap.Int("count", left))
-		}
-		return err
-	})
-}
-
-// decodeList reads {"data":[…]} element by element and says how many it could
-// not understand.
-func decodeList(body io.Reader, at time.Time, most int, yield func(job.Observation) bool) (leftOut int, err error) {
-	limit := &capped{body, maxJobBytes}
-	d := json.NewDecoder(limit)
-	if t, err := d.Token(); err != nil || t != json.Delim('{') {
-		return 0, streamError(err)
-	}
-	var s said
-	for d.More() {
-		key, err := d.Token()
-		if err != nil {
-			return leftOut, streamError(err)
-		}
-		if key != "data" {
-			if err := other(d, key, &s); err != nil {
-				return leftOut, err
-			}
-			continue
-		}
-		if t, err := d.Token(); err != nil || t != json.Delim('[') {
-			return leftOut, streamError(err)
-		}
-		for n := 0; d.More(); n++ {
-			limit.left = maxJobBytes
-			var w wireJob
-			if err := d.Decode(&w); err != nil {
-				var wrong *json.UnmarshalTypeError
-				if errors.As(err, &wrong) {
-					leftOut++
-					continue
-				}
-				return leftOut, streamError(err)
-			}
-			o, ok := w.observation()
-			if !ok {
-				leftOut++
-				continue
-			}
+	return c.ask(ctx, &question{endpoint: "list", path: jobsPath, query: query, read: func(h http.Header, body io.Reader) error {
+		l := newListing(body, pageSize)
+		defer l.free()
+		at := serverTime(h)
+		err := l.read(func(o job.Observation) bool {
 			o.ServerTime = at
-			if n >= most || !yield(o) {
-				return leftOut, nil
-			}
-		}
-		return leftOut, nil
-	}
-	if s.Success != nil || len(s.Reasons) > 0 {
-		return leftOut, insideError(&s)
-	}
-	return leftOut, malformed("the list has no data")
+			return yield(o)
+		})
+		c.noteLeftOut(l.leftOut, requestID(h))
+		return err
+	}})
 }
 
-// other reads a key that is not data.
-func other(d *json.Decoder, key json.Token, s *said) error {
-	var raw json.RawMessage
-	if err := d.Decode(&raw); err != nil {
-		return streamError(err)
+// noteLeftOut logs how many jobs of a list were left out, when that changes.
+func (c *Client) noteLeftOut(n int, request string) {
+	if before := c.leftOut.Swap(int64(n)); before != int64(n) && n > 0 {
+		c.o.Log.Warn("list: jobs left out that are too large or not understood; they are asked for one by one",
+			zap.Int("count", n), zap.String("request_id", request))
 	}
-	name, _ := key.(string)
-	switch name {
-	case "success", "reasons", "code", "message":
-		one, err := json.Marshal(map[string]json.RawMessage{name: raw})
-		if err == nil {
-			err = json.Unmarshal(one, s)
-		}
-		if err != nil {
-			return malformed("the answer's error is not understood")
-		}
-	}
-	return nil
-}
-
-// streamError tells a broken stream from one that is not JSON.
-func streamError(err error) error {
-	var syntax *json.SyntaxError
-	if err == nil || errors.As(err, &syntax) {
-		return malformed("the list is not what it should be")
-	}
-	return err
 }

@@ -1,0 +1,102 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/jobwatcher/jobwatcher/notify"
+	"github.com/jobwatcher/jobwatcher/watcher/secret"
+)
+
+// The names of the destinations that come from variables.
+const (
+	slackName   = "slack"
+	webhookName = "webhook"
+)
+
+// maxDestinationsFile bounds what is read of the destinations file.
+const maxDestinationsFile = 4 << 20
+
+// destinations are those of the variables and those of the file. Every fault is
+// a line of the error.
+func (c *Config) destinations() ([]notify.Destination, error) {
+	d := &c.Daemon
+	var all []notify.Destination
+	if url := source(d.SlackUrl, d.SlackUrlFile); !url.Empty() {
+		all = append(all, notify.Destination{Name: slackName, Slack: &notify.SlackConfig{URL: url}})
+	}
+	if url := source(d.WebhookUrl, d.WebhookUrlFile); !url.Empty() {
+		hook := &notify.WebhookConfig{URL: url}
+		if signing := source(d.WebhookSecret, d.WebhookSecretFile); !signing.Empty() {
+			hook.Secrets = []secret.Source{signing}
+		}
+		all = append(all, notify.Destination{Name: webhookName, Webhook: hook})
+	}
+	if d.DestinationsFile == "" {
+		return all, nil
+	}
+	info, err := os.Stat(d.DestinationsFile)
+	if err != nil {
+		return nil, withoutOp(err, d.DestinationsFile)
+	}
+	if info.Size() > maxDestinationsFile {
+		return nil, fmt.Errorf("%q is larger than %d bytes", d.DestinationsFile, maxDestinationsFile)
+	}
+	text, err := os.ReadFile(d.DestinationsFile)
+	if err != nil {
+		return nil, withoutOp(err, d.DestinationsFile)
+	}
+	more, bad := notify.ParseDestinations(text)
+	for _, taken := range all {
+		if slices.ContainsFunc(more, func(one notify.Destination) bool { return one.Name == taken.Name }) {
+			bad = errors.Join(bad, fmt.Errorf("a destination named %s comes from JOBWATCHER_%s_URL already", taken.Name, strings.ToUpper(taken.Name)))
+		}
+	}
+	if bad != nil {
+		return nil, bad
+	}
+	return append(all, more...), nil
+}
+
+// checkDestinations checks what the variables and the file give. No message
+// repeats a URL or a secret.
+func (c *Config) checkDestinations(add report) {
+	d := &c.Daemon
+	url, signing := source(d.WebhookUrl, d.WebhookUrlFile), source(d.WebhookSecret, d.WebhookSecretFile)
+	checkURL(add, "JOBWATCHER_SLACK_URL", source(d.SlackUrl, d.SlackUrlFile))
+	checkURL(add, "JOBWATCHER_WEBHOOK_URL", url)
+	if text, err := signing.Get(); err == nil && !text.Empty() {
+		if _, err := notify.SigningSecrets(text); err != nil {
+			add(withFile("JOBWATCHER_WEBHOOK_SECRET", signing), "%s", err)
+		} else if url.Empty() {
+			add(withFile("JOBWATCHER_WEBHOOK_SECRET", signing), "set without JOBWATCHER_WEBHOOK_URL: there is nothing to sign")
+		}
+	}
+	if d.DestinationsFile == "" || readable(d.DestinationsFile) != nil {
+		return // checkFiles has said so
+	}
+	if _, err := c.destinations(); err != nil {
+		for line := range strings.SplitSeq(err.Error(), "\n") {
+			add("JOBWATCHER_DESTINATIONS_FILE", "%s", line)
+		}
+	}
+}
+
+func checkURL(add report, variable string, s secret.Source) {
+	if text, err := s.Get(); err == nil && !text.Empty() {
+		if err := notify.CheckURL(text); err != nil {
+			add(withFile(variable, s), "the value (not shown) is %s", err)
+		}
+	}
+}
+
+// withFile names the variable that is really set.
+func withFile(variable string, s secret.Source) string {
+	if s.Path() != "" {
+		return variable + "_FILE"
+	}
+	return variable
+}

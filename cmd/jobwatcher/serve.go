@@ -1,0 +1,239 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/jobwatcher/jobwatcher/metrics"
+	"github.com/jobwatcher/jobwatcher/notify"
+	"github.com/jobwatcher/jobwatcher/notify/outbound"
+	"github.com/jobwatcher/jobwatcher/notify/slack"
+	"github.com/jobwatcher/jobwatcher/notify/webhook"
+	"github.com/jobwatcher/jobwatcher/watcher"
+	"github.com/jobwatcher/jobwatcher/watcher/job"
+	"github.com/jobwatcher/jobwatcher/watcher/store"
+	"github.com/jobwatcher/jobwatcher/watcher/zuora"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+)
+
+// hooks let demo and tests look into the daemon. All may be nil.
+type hooks struct {
+	// listening hears the real addresses once everything is served.
+	listening func(api, metrics string)
+	// store and outbox wrap what the loops write through.
+	store  func(watcher.Store) watcher.Store
+	outbox func(notify.Outbox) notify.Outbox
+}
+
+func (a *app) runCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:     "run",
+		GroupID: groupDaemon,
+		Short:   "The daemon (what jobwatcher does without a command)",
+		Long: `Runs the daemon until SIGTERM or SIGINT, then drains: nothing new is taken, what
+is in the air is finished and stored. A second signal exits at once, with 128 and
+the signal's number as exit code.
+
+It is configured by environment variables; "jobwatcher config" lists them.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.runDaemon(cmd.Context()) },
+	}
+}
+
+func (a *app) runDaemon(ctx context.Context) error {
+	c, err := loadConfig(forDaemon)
+	if err != nil {
+		a.warnUnknown()
+		return err
+	}
+	log, err := newLogger(a.stderr, c.Daemon.LogLevel, c.Daemon.LogFormat, a.stderr.TTY, a.stderr.Colour)
+	if err != nil {
+		return err
+	}
+	for _, text := range unknownVariables(os.Environ()) {
+		log.Warn(text)
+	}
+	return serve(ctx, c, log, a.hooks)
+}
+
+// serve builds the parts in order of dependency, runs the loops until ctx ends,
+// and takes everything down in reverse.
+func serve(ctx context.Context, c *Config, log *zap.Logger, h hooks) error {
+	l := &lifecycle{log: log, grace: c.Daemon.ShutdownGrace}
+	addresses, err := assemble(ctx, l, c, log, h)
+	if err != nil {
+		return errors.Join(err, l.unwind(context.WithoutCancel(ctx), time.Now()))
+	}
+	if h.listening != nil {
+		h.listening(addresses.api, addresses.metrics)
+	}
+	return l.Run(ctx)
+}
+
+func assemble(ctx context.Context, l *lifecycle, c *Config, log *zap.Logger, h hooks) (addresses, error) {
+	this := thisBuild()
+	log.Info("starting", zap.String("version", this.Version), zap.String("tenant", c.Daemon.Tenant))
+	destinations, err := c.destinations()
+	if err != nil {
+		return addresses{}, fmt.Errorf("JOBWATCHER_DESTINATIONS_FILE: %w", err)
+	}
+	if len(destinations) == 0 {
+		log.Warn("no destination is configured: jobs are watched and counted, and nobody is told (JOBWATCHER_SLACK_URL, JOBWATCHER_WEBHOOK_URL, JOBWATCHER_DESTINATIONS_FILE)")
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	names := make([]string, 0, len(destinations))
+	for i := range destinations {
+		names = append(names, destinations[i].Name)
+	}
+	m := metrics.New(registry, metrics.Options{
+		Tenant: c.Daemon.Tenant, Destinations: names, JobLimit: c.Daemon.JobMetricsLimit,
+		Version: this.Version, Revision: this.Revision, GoVersion: this.Go,
+	})
+
+	kept, err := store.Open(ctx, c.Daemon.Store.url, store.Options{Metrics: m})
+	if err != nil {
+		return addresses{}, fmt.Errorf("JOBWATCHER_STORE: %w", err)
+	}
+	l.CleanUp("store", func(context.Context) error { return kept.Close() })
+
+	up, err := upstream(c, m, log)
+	if err != nil {
+		return addresses{}, err
+	}
+	l.CleanUp("upstream", func(context.Context) error { up.Close(); return nil })
+
+	w, d, err := loops(l, c, m, log, kept, up, destinations, h)
+	if err != nil {
+		return addresses{}, err
+	}
+	m.Collect(w, kept)
+
+	draining := make(chan struct{})
+	l.draining = func(ctx context.Context) {
+		close(draining)
+		pause := time.NewTimer(c.Daemon.ShutdownDelay)
+		defer pause.Stop()
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+		}
+	}
+	return serveHTTP(ctx, l, parts{config: c, log: log, store: kept, watcher: w, dispatcher: d, metrics: m, registry: registry, draining: draining})
+}
+
+// loops makes watcher and dispatcher. They meet in rows, and in three functions.
+func loops(l *lifecycle, c *Config, m *metrics.Metrics, log *zap.Logger, kept *store.Store, up *zuora.Client, destinations []notify.Destination, h hooks) (*watcher.Watcher, *notify.Dispatcher, error) {
+	var w *watcher.Watcher // the dispatcher asks it for the replica's name
+	grace := (c.Daemon.ShutdownGrace - c.Daemon.ShutdownDelay) * 6 / 10
+	outbox := notify.Outbox(kept)
+	if h.outbox != nil {
+		outbox = h.outbox(outbox)
+	}
+	d, err := notify.NewDispatcher(notify.Options{
+		Outbox:       outbox,
+		Replica:      func() job.ReplicaID { return w.Replica() },
+		Tenant:       c.Daemon.Tenant,
+		Destinations: destinations,
+		NewSender:    senders(c),
+		Metrics:      m,
+		Log:          log,
+		Grace:        grace,
+		//nolint:contextcheck // it bounds itself; its signature is the scraper's
+		Counts: func() (map[string]map[job.DeliveryState]int64, error) {
+			counts, _, err := kept.DeliveryStats()
+			return counts, err
+		},
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	dispatched := make(chan struct{}) // closed when nothing is being sent any more
+
+	o := watcherOptions(c, log)
+	o.Upstream, o.Store, o.Metrics, o.Alone, o.Grace = up, kept, m, kept.Alone(), grace
+	if h.store != nil {
+		o.Store = h.store(o.Store)
+	}
+	o.Ownership = releaseLast{kept, dispatched}
+	o.Route, o.Wake, o.KeepDataFile, o.KnownDestinations = d.Route, d.Wake, d.KeepsDataFile, d.Names
+	host, _ := os.Hostname()
+	o.Replica = job.Replica{Host: host, Version: thisBuild().Version}
+	if w, err = watcher.New(o); err != nil {
+		return nil, nil, err
+	}
+	l.Loop("watcher", func(soft, _ context.Context) error { return asked(soft, w.Run(soft)) })
+	l.Loop("dispatcher", func(soft, _ context.Context) error {
+		defer close(dispatched)
+		return asked(soft, d.Run(soft))
+	})
+	return w, d, nil
+}
+
+// asked makes a loop that returned without having been asked to an error.
+func asked(soft context.Context, err error) error {
+	if err == nil && soft.Err() == nil {
+		return errEnded
+	}
+	return err
+}
+
+// releaseLast keeps the replica's row until the last delivery is settled: a
+// settlement after the release would be refused, and the delivery repeated.
+type releaseLast struct {
+	watcher.Ownership
+	dispatched <-chan struct{}
+}
+
+// Release waits for the dispatcher, whose own grace bounds the wait.
+func (r releaseLast) Release(ctx context.Context, id job.ReplicaID) error {
+	<-r.dispatched
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupLimit)
+	defer cancel()
+	return r.Ownership.Release(ctx, id)
+}
+
+// senders makes the sender of a destination; all share one HTTP client.
+func senders(c *Config) func(notify.Destination) (notify.Sender, error) {
+	client := outbound.New(outbound.Options{
+		AllowPrivate: c.Daemon.AllowPrivateDestinations,
+		Timeout:      notify.SendTimeout,
+		UserAgent:    "jobwatcher/" + thisBuild().Version,
+	})
+	pacer := &slack.Pacer{} // one rate for each URL, however many destinations share it
+	return func(d notify.Destination) (notify.Sender, error) {
+		if d.Slack != nil {
+			return slack.New(d, slack.Options{Client: client, Pacer: pacer})
+		}
+		return webhook.New(d, client)
+	}
+}
+
+// upstream makes the client of the tenant.
+func upstream(c *Config, m *metrics.Metrics, log *zap.Logger) (*zuora.Client, error) {
+	id, err := c.clientID()
+	if err != nil {
+		return nil, err
+	}
+	u := &c.Upstream
+	return zuora.New(zuora.Options{
+		BaseURL:      u.BaseUrl,
+		ClientID:     id,
+		ClientSecret: c.clientSecret(),
+		BearerToken:  c.bearerToken(),
+		EntityIDs:    u.EntityIds,
+		OrgIDs:       u.OrgIds,
+		TrackPrefix:  u.TrackId,
+		Timeout:      u.Timeout,
+		MaxInFlight:  u.MaxInFlight,
+		Metrics:      m,
+		Log:          log.Named("zuora"),
+		UserAgent:    "jobwatcher/" + thisBuild().Version,
+	})
+}

@@ -89,7 +89,7 @@ func TestEachBadVariableIsNamedWithValueAndWhatIsAllowed(t *testing.T) {
 	}{
 		{"duration", map[string]string{"ZUORA_TIMEOUT": "fast"}, "ZUORA_TIMEOUT", []string{`"fast"`, "duration"}},
 		{"empty duration", map[string]string{"ZUORA_TIMEOUT": ""}, "ZUORA_TIMEOUT", []string{`""`, "duration"}},
-		{"short timeout", map[string]string{"ZUORA_TIMEOUT": "1ms"}, "ZUORA_TIMEOUT", []string{`"1ms"`, "between 1s and 10m"}},
+		{"short timeout", map[string]string{"ZUORA_TIMEOUT": "1ms"}, "ZUORA_TIMEOUT", []string{`"1ms"`, "between 10ms and 10m"}},
 		{"plain http", map[string]string{"ZUORA_BASE_URL": "http://rest.zuora.com"}, "ZUORA_BASE_URL", []string{"https", "loopback"}},
 		{"not a URL", map[string]string{"ZUORA_BASE_URL": "rest.zuora.com"}, "ZUORA_BASE_URL", []string{`"rest.zuora.com"`, "https URL"}},
 		{"path", map[string]string{"ZUORA_BASE_URL": "https://rest.zuora.com/v1"}, "ZUORA_BASE_URL", []string{"origin"}},

@@ -63,7 +63,7 @@ func TestWrongUseIsOneLineOnStderrAndExitCode1(t *testing.T) {
 		{[]string{"track"}, "no job IDs given"},
 		{[]string{"track", id, "--label", "-=x"}, "label key"},
 		{[]string{"track", id, "--destination", "NOT A NAME"}, "lower-case"},
-		{[]string{"track", id, "--deadline", "1ms"}, "between 1s"},
+		{[]string{"track", id, "--deadline", "1ms"}, "between 100ms"},
 		{[]string{"track", "--file", "/nowhere"}, "no such file"},
 		{[]string{"untrack"}, "no job IDs given"},
 		{[]string{"wait", "nonsense"}, "36-character UUID"},

@@ -43,12 +43,17 @@ func newWorld(t *testing.T, o zuorasim.Options) *world {
 	o.Control = true
 	w := &world{t: t, tenant: zuorasim.New(o), hook: notifytest.NewReceiver(), slack: notifytest.NewReceiver(), dir: t.TempDir()}
 	w.zuora = httptest.NewServer(w.tenant)
-	hook, chat := httptest.NewServer(w.hook), httptest.NewServer(w.slack)
 	t.Cleanup(w.zuora.Close)
-	t.Cleanup(hook.Close)
-	t.Cleanup(chat.Close)
-	w.hookAt, w.chatAt = hook.URL+"/hooks/canary-hook-path", chat.URL+"/services/canary-slack-path"
+	w.hookAt, w.chatAt = w.receiver(w.hook, "/hooks/canary-hook-path"), w.receiver(w.slack, "/services/canary-slack-path")
 	return w
+}
+
+// receiver serves one and returns its URL.
+func (w *world) receiver(r *notifytest.Receiver, path string) string {
+	w.t.Helper()
+	server := httptest.NewServer(r)
+	w.t.Cleanup(server.Close)
+	return server.URL + path
 }
 
 // vars are the variables of a daemon in this world; the JSON log goes to stderr.
@@ -150,16 +155,28 @@ func (d *inProcess) get(path string) (int, string) {
 
 func fetch(t *testing.T, url string) (int, string) {
 	t.Helper()
-	answer, err := http.Get(url)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	code, _, body := roundTrip(t, req)
+	return code, body
+}
+
+// roundTrip sends one request on a connection of its own.
+func roundTrip(t *testing.T, req *http.Request) (code int, header http.Header, body string) {
+	t.Helper()
+	transport := &http.Transport{DisableKeepAlives: true}
+	answer, err := transport.RoundTrip(req)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = answer.Body.Close() }()
-	body, err := io.ReadAll(answer.Body)
+	b, err := io.ReadAll(answer.Body)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return answer.StatusCode, string(body)
+	return answer.StatusCode, answer.Header, string(b)
 }
 
 // cli runs a verb against the daemon.

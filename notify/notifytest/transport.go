@@ -66,7 +66,8 @@ func (t *Transport) serve(w *pipeWriter, req *http.Request) {
 		switch fault := recover(); {
 		case fault == nil:
 			w.begin(http.StatusOK, nil)
-			_ = w.body.Close()
+			// nil, the usual end, unless the client gave up.
+			_ = w.body.CloseWithError(req.Context().Err())
 		case fault == any(http.ErrAbortHandler):
 			w.begin(0, io.ErrUnexpectedEOF)
 			_ = w.body.CloseWithError(io.ErrUnexpectedEOF)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/jobwatcher/jobwatcher/watcher/secret"
+	"golang.org/x/net/http/httpproxy"
 )
 
 // DefaultTimeout is how long a receiver may take (contract section 6).
@@ -89,7 +90,9 @@ func newTransport(g *guard, useProxy bool) *http.Transport {
 		HTTP2: &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 5 * time.Second},
 	}
 	if useProxy {
-		t.Proxy = g.throughProxy(http.ProxyFromEnvironment)
+		// Read now and not once in the life of the process, as net/http does.
+		choose := httpproxy.FromEnvironment().ProxyFunc()
+		t.Proxy = g.throughProxy(func(req *http.Request) (*url.URL, error) { return choose(req.URL) })
 	}
 	return t
 }

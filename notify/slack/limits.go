@@ -6,6 +6,7 @@ import (
 	"strings"
 	"unicode"
 
+	"github.com/jobwatcher/jobwatcher/watcher/job"
 	slackgo "github.com/slack-go/slack"
 )
 
@@ -75,8 +76,12 @@ func literal(s string, n int) string {
 	return b.String()
 }
 
+// maxRaw bounds the work on one text; no limit of Slack's lets half of it through.
+const maxRaw = 8 << 10
+
 // lines keeps what people can read; line breaks stay.
 func lines(s string) string {
+	s = job.Cut(s, maxRaw)
 	s = strings.NewReplacer("\r\n", "\n", "\r", "\n", "\u2028", "\n", "\u2029", "\n").Replace(strings.ToValidUTF8(s, "\uFFFD"))
 	return strings.TrimSpace(strings.Map(func(r rune) rune {
 		switch {

@@ -14,12 +14,13 @@ ARG REVISION=unknown
 RUN CGO_ENABLED=0 go build -trimpath -buildvcs=false -tags timetzdata \
       -ldflags "-s -w -X main.version=${VERSION} -X main.revision=${REVISION}" \
       -o /out/jobwatcher ./cmd/jobwatcher \
- && mkdir -p /out/data \
+ && mkdir -p /out/root/data \
  && cp /etc/ssl/certs/ca-certificates.crt /out/
 
 FROM scratch
 COPY --from=build /out/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
-COPY --from=build --chown=65532:65532 /out/data /data
+# Copied from one level above, so that the folder itself gets its owner.
+COPY --from=build --chown=65532:65532 /out/root/ /
 COPY --from=build /out/jobwatcher /jobwatcher
 USER 65532:65532
 WORKDIR /data

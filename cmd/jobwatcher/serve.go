@@ -109,6 +109,7 @@ func assemble(ctx context.Context, l *lifecycle, c *Config, log *zap.Logger, h h
 	}
 	l.CleanUp("upstream", func(context.Context) error { up.Close(); return nil })
 
+	//nolint:contextcheck // DeliveryStats bounds itself; its signature is the scraper's
 	w, d, err := loops(l, c, m, log, kept, up, destinations, h)
 	if err != nil {
 		return addresses{}, err
@@ -145,7 +146,6 @@ func loops(l *lifecycle, c *Config, m *metrics.Metrics, log *zap.Logger, kept *s
 		Metrics:      m,
 		Log:          log,
 		Grace:        grace,
-		//nolint:contextcheck // it bounds itself; its signature is the scraper's
 		Counts: func() (map[string]map[job.DeliveryState]int64, error) {
 			counts, _, err := kept.DeliveryStats()
 			return counts, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/jobwatcher/jobwatcher/cmd/jobwatcher/apiclient"
@@ -58,6 +59,7 @@ func (a *app) wait(parent context.Context, c *apiclient.Client, ids []job.ID, ti
 	}
 	defer cancel()
 	views := make([]job.View, len(ids))
+	var printing sync.Mutex
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.SetLimit(waiters)
 	for i, id := range ids {
@@ -66,8 +68,10 @@ func (a *app) wait(parent context.Context, c *apiclient.Client, ids []job.ID, ti
 			if err != nil {
 				return err
 			}
-			a.notef("%s  %s", id, word(&v))
 			views[i] = v
+			printing.Lock()
+			defer printing.Unlock()
+			a.notef("%s  %s", id, word(&v))
 			return nil
 		})
 	}

@@ -108,7 +108,8 @@ func (b *buffer) fill(r io.Reader, limit int) error {
 	b.b = b.b[:0]
 	for {
 		if len(b.b) == cap(b.b) {
-			b.b = append(b.b, 0)[:len(b.b)]
+			// Doubled, where append would copy a large one many times.
+			b.b = append(make([]byte, 0, min(max(2*len(b.b), 4<<10), limit+1)), b.b...)
 		}
 		n, err := r.Read(b.b[len(b.b):cap(b.b)])
 		b.b = b.b[:len(b.b)+n]

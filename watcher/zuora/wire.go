@@ -150,18 +150,17 @@ func (w *wireJob) observation(id job.ID) job.Observation {
 // section 4 has the two others from a client that falls back to them); on a
 // job that has not failed, the others would be about something else.
 func (w *wireJob) reason(s job.Status) string {
-	text := w.errorMessage
+	texts := [...][]byte{w.errorMessage, w.message, w.err}
+	n := 1
 	if o := s.Outcome(); o == job.OutcomeFailed || o == job.OutcomeCancelled || !s.Known() {
-		for _, other := range [][]byte{w.message, w.err} {
-			if len(text) <= 2 { // none, or an empty one
-				text = other
-			}
+		n = len(texts)
+	}
+	for _, raw := range texts[:n] {
+		if len(raw) > 2 && raw[0] == '"' { // neither absent nor empty
+			return job.Cut(withoutQueries(unquote(raw, maxError)), maxError)
 		}
 	}
-	if len(text) <= 2 {
-		return ""
-	}
-	return job.Cut(withoutQueries(unquote(text, maxError)), maxError)
+	return ""
 }
 
 // status reads the API's word. The documented ones cost nothing.

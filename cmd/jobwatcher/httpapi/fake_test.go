@@ -266,15 +266,15 @@ func (w *world) Track(_ context.Context, specs []job.Spec, source job.Source) ([
 		w.t.Errorf("track: %d jobs of source %q", len(specs), source)
 	}
 	fresh := make([]bool, len(specs))
-	ids := make([]job.ID, len(specs))
+	ids, seen := make([]job.ID, len(specs)), make(map[job.ID]bool, len(specs))
 	for i, s := range specs {
 		if err := s.Validate(); err != nil {
 			w.t.Errorf("track of a job that nobody checked: %v", err)
 		}
-		if slices.Contains(ids[:i], s.ID) {
+		if seen[s.ID] {
 			w.t.Errorf("track: %s is there twice", s.ID)
 		}
-		ids[i] = s.ID
+		ids[i], seen[s.ID] = s.ID, true
 		if _, known := w.jobs[s.ID]; known {
 			continue
 		}

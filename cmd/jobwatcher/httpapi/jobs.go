@@ -130,19 +130,19 @@ func statuses(given []string) ([]job.Status, error) {
 
 // labels reads k=v pairs, all of which must be there.
 func labels(given []string) (job.Labels, error) {
-	all := job.Labels{}
+	var all job.Labels
 	for _, pair := range given {
 		if pair == "" {
 			continue
+		}
+		if all == nil {
+			all = job.Labels{}
 		}
 		k, v, found := strings.Cut(pair, "=")
 		if was, twice := all[k]; !found || twice && was != v {
 			return nil, invalid("label", pair, "key=value, each key once")
 		}
 		all[k] = v
-	}
-	if len(all) == 0 {
-		return nil, nil
 	}
 	return all, all.Validate()
 }

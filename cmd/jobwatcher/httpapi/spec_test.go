@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -264,5 +263,3 @@ func id(n int) job.ID {
 }
 
 func path(n int) string { return "/v1/jobs/" + id(n).String() }
-
-func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

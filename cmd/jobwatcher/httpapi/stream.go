@@ -43,11 +43,19 @@ func (s *server) trackStream(w http.ResponseWriter, r *http.Request) error {
 	c := http.NewResponseController(w)
 	_ = c.EnableFullDuplex() // HTTP/2 always is, and a test's recorder has read everything before
 	t := &stream{s: s, w: w, in: bufio.NewReaderSize(&patient{r.Body, c}, streamBuffer), batch: newBatch(streamBatch)}
-	defer func() {
-		if t.tracked > 0 {
-			s.audit(r, strconv.Itoa(t.tracked)+" jobs tracked")
-		}
-	}()
+	err := t.run(r)
+	if t.tracked > 0 {
+		s.audit(r, strconv.Itoa(t.tracked)+" jobs tracked")
+	}
+	if err != nil && t.begun {
+		// The connection is broken off: net/http would first read on, for as long
+		// as the caller keeps sending nothing.
+		_ = c.SetReadDeadline(time.Now())
+	}
+	return err
+}
+
+func (t *stream) run(r *http.Request) error {
 	for {
 		tooLong, err := t.next()
 		if err != nil && !errors.Is(err, io.EOF) {
@@ -62,7 +70,8 @@ func (s *server) trackStream(w http.ResponseWriter, r *http.Request) error {
 			return failed
 		}
 		if err != nil {
-			return t.finish()
+			t.begin() // a stream without lines is answered as well
+			return nil
 		}
 	}
 }
@@ -153,11 +162,6 @@ func (t *stream) begin() {
 		t.w.Header().Set("Content-Type", "application/x-ndjson")
 		t.w.WriteHeader(http.StatusOK)
 	}
-}
-
-func (t *stream) finish() error {
-	t.begin() // a stream without lines is answered as well
-	return nil
 }
 
 // patient gives each read a time limit of its own: a stream may last, but not

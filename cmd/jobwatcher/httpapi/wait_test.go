@@ -126,7 +126,7 @@ func TestALongPollOfAJobThatIsLetGo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.put(job.Job{ID: id(1)})
-		time.AfterFunc(4*time.Second, func() { _ = w.Untrack(context.Background(), id(1)) })
+		time.AfterFunc(4*time.Second, func() { _ = w.Untrack(t.Context(), id(1)) })
 		a, took := hanging(newClient(t, w, nil), path(1)+"/wait")
 		if a.want(404, codeNotFound); took != 4*time.Second {
 			t.Errorf("ended after %s, want 4 s", took)

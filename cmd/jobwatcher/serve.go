@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/jobwatcher/jobwatcher/metrics"
@@ -154,14 +155,14 @@ func loops(l *lifecycle, c *Config, m *metrics.Metrics, log *zap.Logger, kept *s
 	if err != nil {
 		return nil, nil, err
 	}
-	dispatched := make(chan struct{}) // closed when nothing is being sent any more
+	dispatched, registered := make(chan struct{}), make(chan struct{})
 
 	o := watcherOptions(c, log)
 	o.Upstream, o.Store, o.Metrics, o.Alone, o.Grace = up, kept, m, kept.Alone(), grace
 	if h.store != nil {
 		o.Store = h.store(o.Store)
 	}
-	o.Ownership = releaseLast{kept, dispatched}
+	o.Ownership = ownership{kept, d.Wake, sync.OnceFunc(func() { close(registered) }), dispatched}
 	o.Route, o.Wake, o.KeepDataFile, o.KnownDestinations = d.Route, d.Wake, d.KeepsDataFile, d.Names
 	host, _ := os.Hostname()
 	o.Replica = job.Replica{Host: host, Version: thisBuild().Version}
@@ -171,6 +172,11 @@ func loops(l *lifecycle, c *Config, m *metrics.Metrics, log *zap.Logger, kept *s
 	l.Loop("watcher", func(soft, _ context.Context) error { return asked(soft, w.Run(soft)) })
 	l.Loop("dispatcher", func(soft, _ context.Context) error {
 		defer close(dispatched)
+		select {
+		case <-registered: // before that it may claim nothing
+		case <-soft.Done():
+			return nil
+		}
 		return asked(soft, d.Run(soft))
 	})
 	return w, d, nil
@@ -184,19 +190,44 @@ func asked(soft context.Context, err error) error {
 	return err
 }
 
-// releaseLast keeps the replica's row until the last delivery is settled: a
-// settlement after the release would be refused, and the delivery repeated.
-type releaseLast struct {
+// ownership is where the two loops meet in the replica's row.
+//
+// It keeps the row until the last delivery is settled: a settlement after the
+// release would be refused, and the delivery repeated. And it wakes the
+// dispatcher when there may be a dead replica's deliveries among ours, which no
+// commit of ours has announced to it.
+type ownership struct {
 	watcher.Ownership
-	dispatched <-chan struct{}
+	wake       func(...string)
+	registered func()          // called at each registration
+	dispatched <-chan struct{} // closed when nothing is being sent any more
+}
+
+// Register enters the replica.
+func (o ownership) Register(ctx context.Context, r job.Replica, lease time.Duration, alone bool) error {
+	if err := o.Ownership.Register(ctx, r, lease, alone); err != nil {
+		return err
+	}
+	o.registered()
+	o.wake()
+	return nil
+}
+
+// Heartbeat renews the row.
+func (o ownership) Heartbeat(ctx context.Context, id job.ReplicaID, lease time.Duration) (int, error) {
+	inherited, err := o.Ownership.Heartbeat(ctx, id, lease)
+	if inherited > 0 {
+		o.wake()
+	}
+	return inherited, err
 }
 
 // Release waits for the dispatcher, whose own grace bounds the wait.
-func (r releaseLast) Release(ctx context.Context, id job.ReplicaID) error {
-	<-r.dispatched
+func (o ownership) Release(ctx context.Context, id job.ReplicaID) error {
+	<-o.dispatched
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupLimit)
 	defer cancel()
-	return r.Ownership.Release(ctx, id)
+	return o.Ownership.Release(ctx, id)
 }
 
 // senders makes the sender of a destination; all share one HTTP client.

@@ -88,7 +88,7 @@ func serveBench() {
 		panic(err)
 	}
 	_, _ = fmt.Println("http://" + l.Addr().String()) //nolint:forbidigo // how the parent learns the address
-	_ = http.Serve(l, benchHandler())                 //nolint:gosec // ends with the parent
+	_ = http.Serve(l, benchHandler())
 	os.Exit(0)
 }
 
@@ -179,7 +179,7 @@ func benchGet(b *testing.B, base, prefix string, workers int) {
 	plain := &http.Transport{MaxIdleConnsPerHost: workers}
 	defer plain.CloseIdleConnections()
 	bare := &http.Client{Transport: plain, Timeout: 30 * time.Second}
-	ctx := context.Background()
+	ctx := b.Context()
 	get := func() error {
 		o, err := c.Get(ctx, benchJob)
 		if err == nil && o.Status != job.InProgress {

@@ -71,7 +71,7 @@ func (c *Client) once(ctx context.Context, q *question, p *pass) error {
 		c.o.Metrics.UpstreamRequest(q.endpoint, 0, took)
 		e := transportError(err)
 		e.TrackID = track
-		e.redact(p.token)
+		e.redact(c.secrets(p.token)...)
 		c.trace(q.endpoint, track, "", took, e)
 		return e
 	}
@@ -80,10 +80,14 @@ func (c *Client) once(ctx context.Context, q *question, p *pass) error {
 	err = c.answer(resp, q)
 	took := c.o.Now().Sub(began)
 	c.o.Metrics.UpstreamRequest(q.endpoint, resp.StatusCode, took)
-	request := requestID(resp.Header)
+	if err == nil && !c.o.Log.Core().Enabled(zapcore.DebugLevel) {
+		return nil
+	}
+	secrets := c.secrets(p.token)
+	request := withoutSecrets(requestID(resp.Header), secrets...)
 	if e, ok := errors.AsType[*Error](err); ok {
 		e.TrackID, e.RequestID = track, request
-		e.redact(p.token)
+		e.redact(secrets...)
 	}
 	c.trace(q.endpoint, track, request, took, err)
 	return err

@@ -327,7 +327,7 @@ func TestConnectionsAreKept(t *testing.T) {
 			w.Header().Set("Content-Encoding", "gzip")
 			_, _ = io.WriteString(w, zipped(inProgress))
 		default:
-			w.WriteHeader(404)
+			w.WriteHeader(http.StatusNotFound)
 			_, _ = io.WriteString(w, `{"code":1001,"message":"`+strings.Repeat("x", 5000)+`"}`)
 		}
 	}))

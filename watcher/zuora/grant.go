@@ -48,7 +48,8 @@ func (c *Client) grant(ctx context.Context) (granted, error) {
 	}))
 	took := c.o.Now().Sub(began)
 	c.o.Metrics.UpstreamRequest("token", call.status, took)
-	request := requestID(call.header)
+	secrets := c.secrets(text.Reveal())
+	request := withoutSecrets(requestID(call.header), secrets...)
 	switch {
 	case err != nil:
 		// The library's error may repeat the answer; only what we saw counts.
@@ -63,7 +64,7 @@ func (c *Client) grant(ctx context.Context) (granted, error) {
 	e := transportError(err) // keeps one of ours
 	e.TenantWide = true
 	e.TrackID, e.RequestID = call.track, request
-	e.redact(text.Reveal(), c.o.ClientID)
+	e.redact(secrets...)
 	c.trace("token", call.track, request, took, e)
 	return granted{}, e
 }

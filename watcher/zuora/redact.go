@@ -19,6 +19,7 @@ const (
 	// would tear holes into ordinary words.
 	minSecret = 6
 	redacted  = "[redacted]"
+	ellipsis  = "…" // how job.Cut marks a cut
 )
 
 var (
@@ -59,21 +60,40 @@ func withoutQueries(s string) string {
 // withoutSecrets takes secrets out, as they are and as a form or URL writes them.
 func withoutSecrets(s string, secrets ...string) string {
 	for _, x := range secrets {
-		if len(x) < minSecret {
-			continue
+		for _, form := range [...]string{x, url.QueryEscape(x), url.PathEscape(x)} {
+			if len(form) >= minSecret {
+				s = withoutHalf(strings.ReplaceAll(s, form, redacted), form)
+			}
 		}
-		s = strings.ReplaceAll(s, x, redacted)
-		s = strings.ReplaceAll(s, url.QueryEscape(x), redacted)
-		s = strings.ReplaceAll(s, url.PathEscape(x), redacted)
 	}
 	return s
+}
+
+// withoutHalf takes the beginning of a secret out of the end of a text that was
+// cut there.
+func withoutHalf(s, form string) string {
+	kept, wasCut := strings.CutSuffix(s, ellipsis)
+	for n := min(len(form)-1, len(kept)); wasCut && n >= minSecret; n-- {
+		if kept, ok := strings.CutSuffix(kept, form[:n]); ok {
+			return kept + redacted
+		}
+	}
+	return s
+}
+
+// secrets are what must be told by nothing, besides the one that was sent.
+func (c *Client) secrets(sent string) []string {
+	all := []string{sent, c.o.ClientID}
+	if text, err := c.o.ClientSecret.Get(); err == nil {
+		all = append(all, text.Reveal())
+	}
+	return all
 }
 
 // redact takes secrets out of everything an error repeats.
 func (e *Error) redact(secrets ...string) {
 	e.Message = withoutSecrets(e.Message, secrets...)
 	e.Code = withoutSecrets(e.Code, secrets...)
-	e.RequestID = withoutSecrets(e.RequestID, secrets...)
 	if c, ok := e.Err.(*cause); ok { //nolint:errorlint // only our own wrapper has a text to clean
 		c.text = withoutSecrets(c.text, secrets...)
 	}

@@ -164,7 +164,7 @@ func TestTokenFaults(t *testing.T) {
 		"token a number": {reply(200, `{"access_token":7,"expires_in":3599}`), nil, fault{job.ReasonMalformed, 200, "", 0, true}},
 		"line break":     {reply(200, `{"access_token":"canary\r\nX: y","expires_in":3599}`), nil, fault{job.ReasonMalformed, 200, "", 0, true}},
 		"endless":        {reply(200, `{"access_token":"`+string(make([]byte, 70<<10))+`"}`), nil, fault{job.ReasonMalformed, 200, "", 0, true}},
-		"bad encoding":   {reply(200, `x`, "Content-Encoding", "gzip"), nil, fault{job.ReasonMalformed, 200, "", 0, true}},
+		"bad encoding":   {reply(200, `this is no gzip`, "Content-Encoding", "gzip"), nil, fault{job.ReasonMalformed, 200, "", 0, true}},
 		"no connection":  {nil, errors.New("dial tcp: connection refused"), fault{job.ReasonNetwork, 0, "", 0, true}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -58,7 +58,7 @@ func (s *server) track(w http.ResponseWriter, r *http.Request) error {
 // view is a job in JSON. What this replica knows of a watched one goes over
 // what is stored: a look that changed nothing was not written down.
 func (s *server) view(j *job.Job) job.View {
-	v := j.View()
+	v := j.View().WithQuery(j.Query)
 	if j.State != job.Watching {
 		return v
 	}
@@ -88,7 +88,7 @@ func (s *server) listJobs(w http.ResponseWriter, r *http.Request) error {
 		Next string     `json:"next_cursor"`
 	}{make([]job.View, len(jobs)), next}
 	for i := range jobs {
-		list.Jobs[i] = s.view(&jobs[i]).WithQuery(jobs[i].Query)
+		list.Jobs[i] = s.view(&jobs[i])
 	}
 	return answer(w, http.StatusOK, &list)
 }
@@ -168,7 +168,7 @@ func (s *server) show(w http.ResponseWriter, r *http.Request, j *job.Job) error 
 	if err != nil {
 		return err
 	}
-	v := s.view(j).WithQuery(j.Query)
+	v := s.view(j)
 	v.Timeline = timeline(j, deliveries)
 	return answer(w, http.StatusOK, &v)
 }

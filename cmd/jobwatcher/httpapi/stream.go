@@ -69,7 +69,7 @@ func (t *stream) run(r *http.Request) error {
 		if failed := t.flush(r); failed != nil {
 			return failed
 		}
-		if err != nil {
+		if errors.Is(err, io.EOF) {
 			t.begin() // a stream without lines is answered as well
 			return nil
 		}

@@ -40,7 +40,10 @@ var arrows = map[string][]string{
 	"cmd/jobwatcher/apiclient": {"watcher/job", "watcher/secret"},
 	"cmd/jobwatcher/console":   {},
 	"cmd/jobwatcher/httpapi":   {"watcher/job", "watcher/secret"},
-	"cmd/jobwatcher":           {"*"},
+	"cmd/jobwatcher/verify": {
+		"notify", "watcher", "watcher/job", "watcher/secret", "watcher/zuora/zuorasim", "cmd/jobwatcher/apiclient",
+	},
+	"cmd/jobwatcher": {"*"},
 }
 
 // mayBeMissing are packages that the table allows before they exist.

@@ -67,7 +67,7 @@ func TestNothingIsLostWhenKilledAtAnyCommitPoint(t *testing.T) {
 					t.Parallel()
 					w := newWorld(t, zuorasim.Options{Seed: uint64(n)})
 					ids := w.submit(4, 400*time.Millisecond)
-					first := start(t, w.vars(map[string]string{crashAt: plan}))
+					first := start(t, w.vars(nil), "verify", "daemon", "--crash", plan)
 					c := first.client()
 					var tracked []job.ID
 					for _, id := range ids {

@@ -7,108 +7,26 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/jobwatcher/jobwatcher/notify"
-	"github.com/jobwatcher/jobwatcher/watcher"
-	"github.com/jobwatcher/jobwatcher/watcher/job"
 )
 
 // Variables that turn this test binary into the daemon, so that process tests
 // run the real main with the race detector in it.
 const (
-	asMain  = "JOBWATCHER_TEST_MAIN"
-	crashAt = "JOBWATCHER_TEST_CRASH" // operation:before|after:n
+	asMain    = "JOBWATCHER_TEST_MAIN"
+	mutatedBy = "JOBWATCHER_TEST_MUTATION" // the name of one of mutations
 )
 
-// mainForTests is main, with a crash where the environment asks for one.
+// mainForTests is main, mutated where the environment asks for it.
 func mainForTests() {
 	ctx, stop := withSignals(context.Background(), os.Exit)
-	var h hooks
-	if plan := os.Getenv(crashAt); plan != "" {
-		c := parseCrash(plan)
-		h.store = func(s watcher.Store) watcher.Store { return crashStore{s, c} }
-		h.outbox = func(o notify.Outbox) notify.Outbox { return crashOutbox{o, c} }
-	}
-	code := runWith(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr, h)
+	code := runWith(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr, mutations[os.Getenv(mutatedBy)])
 	stop()
 	os.Exit(code)
-}
-
-// crash kills the process, as a power cut would, at the nth call of one
-// operation: before it ("failed and not stored") or after it ("failed but stored").
-type crash struct {
-	operation string
-	after     bool
-	n         int64
-	seen      *atomic.Int64
-}
-
-func parseCrash(plan string) crash {
-	parts := strings.Split(plan, ":")
-	n, err := strconv.ParseInt(parts[2], 10, 64)
-	if err != nil {
-		panic(err)
-	}
-	return crash{parts[0], parts[1] == "after", n, new(atomic.Int64)}
-}
-
-func (c crash) around(operation string, do func()) {
-	if operation != c.operation || c.seen.Add(1) != c.n {
-		do()
-		return
-	}
-	if c.after {
-		do()
-	}
-	_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-	select {}
-}
-
-type crashStore struct {
-	watcher.Store
-	crash crash
-}
-
-func (s crashStore) Track(ctx context.Context, r job.ReplicaID, items []job.Tracking) (isNew []bool, err error) {
-	s.crash.around("track", func() { isNew, err = s.Store.Track(ctx, r, items) })
-	return isNew, err
-}
-
-func (s crashStore) Commit(ctx context.Context, r job.ReplicaID, updates []job.Update) (results []error, err error) {
-	s.crash.around("commit", func() { results, err = s.Store.Commit(ctx, r, updates) })
-	return results, err
-}
-
-type crashOutbox struct {
-	notify.Outbox
-	crash crash
-}
-
-func (o crashOutbox) ClaimDeliveries(ctx context.Context, r job.ReplicaID, destination string, limit int) (claimed []job.Outgoing, next job.Instant, err error) {
-	claimed, next, err = nil, 0, nil
-	do := func() { claimed, next, err = o.Outbox.ClaimDeliveries(ctx, r, destination, limit) }
-	// An empty claim is no commit point worth a kill; which call is the first
-	// with something in it is known only afterwards.
-	if o.crash.operation != "claim" || !o.crash.after {
-		o.crash.around("claim", do)
-		return claimed, next, err
-	}
-	if do(); len(claimed) > 0 {
-		o.crash.around("claim", func() {})
-	}
-	return claimed, next, err
-}
-
-func (o crashOutbox) Settle(ctx context.Context, r job.ReplicaID, settled []job.Settlement) (err error) {
-	o.crash.around("settle", func() { err = o.Outbox.Settle(ctx, r, settled) })
-	return err
 }
 
 // process is a child that runs the real main.

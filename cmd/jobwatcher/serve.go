@@ -23,13 +23,13 @@ import (
 	"go.uber.org/zap"
 )
 
-// hooks let demo and tests look into the daemon. All may be nil.
+// hooks let demo, verify and tests look into the daemon. All may be nil.
 type hooks struct {
 	// listening hears the real addresses once everything is served.
 	listening func(api, metrics string)
-	// store and outbox wrap what the loops write through.
-	store  func(watcher.Store) watcher.Store
-	outbox func(notify.Outbox) notify.Outbox
+	// watcher and notify change the loops' parts before these are made.
+	watcher func(*watcher.Options)
+	notify  func(*notify.Options)
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -134,12 +134,8 @@ func assemble(ctx context.Context, l *lifecycle, c *Config, log *zap.Logger, h h
 func loops(l *lifecycle, c *Config, m *metrics.Metrics, log *zap.Logger, kept *store.Store, up *zuora.Client, destinations []notify.Destination, h hooks) (*watcher.Watcher, *notify.Dispatcher, error) {
 	var w *watcher.Watcher // the dispatcher asks it for the replica's name
 	grace := (c.Daemon.ShutdownGrace - c.Daemon.ShutdownDelay) * 6 / 10
-	outbox := notify.Outbox(kept)
-	if h.outbox != nil {
-		outbox = h.outbox(outbox)
-	}
-	d, err := notify.NewDispatcher(notify.Options{
-		Outbox:       outbox,
+	sending := notify.Options{
+		Outbox:       kept,
 		Replica:      func() job.ReplicaID { return w.Replica() },
 		Tenant:       c.Daemon.Tenant,
 		Destinations: destinations,
@@ -151,7 +147,11 @@ func loops(l *lifecycle, c *Config, m *metrics.Metrics, log *zap.Logger, kept *s
 			counts, _, err := kept.DeliveryStats()
 			return counts, err
 		},
-	})
+	}
+	if h.notify != nil {
+		h.notify(&sending)
+	}
+	d, err := notify.NewDispatcher(sending)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -159,13 +159,13 @@ func loops(l *lifecycle, c *Config, m *metrics.Metrics, log *zap.Logger, kept *s
 
 	o := watcherOptions(c, log)
 	o.Upstream, o.Store, o.Metrics, o.Alone, o.Grace = up, kept, m, kept.Alone(), grace
-	if h.store != nil {
-		o.Store = h.store(o.Store)
-	}
 	o.Ownership = ownership{kept, d.Wake, sync.OnceFunc(func() { close(registered) }), dispatched}
 	o.Route, o.Wake, o.KeepDataFile, o.KnownDestinations = d.Route, d.Wake, d.KeepsDataFile, d.Names
 	host, _ := os.Hostname()
 	o.Replica = job.Replica{Host: host, Version: thisBuild().Version}
+	if h.watcher != nil {
+		h.watcher(&o)
+	}
 	if w, err = watcher.New(o); err != nil {
 		return nil, nil, err
 	}

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -92,9 +93,7 @@ func (c *combiner) turn(ctx context.Context) {
 		err = c.transact(ctx, batch)
 	}
 	for _, op := range batch {
-		if err != nil {
-			op.err = c.store.explain(err)
-		}
+		op.err = c.store.explain(cmp.Or(err, op.err))
 		close(op.done)
 	}
 }

@@ -103,9 +103,13 @@ func (s *Store) openPostgres(dsn string) error {
 		now:      "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)",
 		skip:     " FOR UPDATE SKIP LOCKED", share: " FOR SHARE",
 	}
+	if _, err := pgconn.ParseConfig(dsn); err != nil {
+		// Its error repeats the URL, with what it takes for the password hidden.
+		return errors.New("open store: the postgres URL is not valid: postgres://USER:PASSWORD@HOST:PORT/DATABASE is what it looks like")
+	}
 	db, err := sql.Open("pgx", dsn)
 	if err != nil {
-		return errors.New("open store: the postgres URL is not valid") // its error repeats the password
+		return errors.New("open store: the postgres URL is not valid")
 	}
 	db.SetMaxOpenConns(8)
 	db.SetMaxIdleConns(8)

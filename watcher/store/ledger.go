@@ -54,7 +54,7 @@ func (s *Store) Deliveries(ctx context.Context, f job.DeliveryFilter) (ds []job.
 		return nil, "", fmt.Errorf("list deliveries: %w", s.explain(err))
 	}
 	if ds, err = collect(rows, scanDelivery); err != nil {
-		return nil, "", fmt.Errorf("list deliveries: %w", err)
+		return nil, "", fmt.Errorf("list deliveries: %w", s.explain(err))
 	}
 	if len(ds) > limit {
 		ds = ds[:limit]
@@ -103,7 +103,7 @@ func (s *Store) attempts(ctx context.Context, ds []job.Delivery) error {
 		a.Took = time.Duration(us) * time.Microsecond
 		index[id].Attempts = append(index[id].Attempts, a)
 	}
-	return rows.Err()
+	return s.explain(rows.Err())
 }
 
 // Delivery reads one delivery with every attempt.

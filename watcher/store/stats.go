@@ -43,5 +43,5 @@ func (s *Store) DeliveryStats() (counts map[string]map[job.DeliveryState]int64, 
 			oldest[name] = first
 		}
 	}
-	return counts, oldest, rows.Err()
+	return counts, oldest, s.explain(rows.Err())
 }

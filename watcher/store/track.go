@@ -143,13 +143,13 @@ func (s *Store) Owned(ctx context.Context, replica job.ReplicaID, tenant string,
 	for rows.Next() {
 		w, err := scanWatch(rows)
 		if err != nil {
-			return fmt.Errorf("read owned jobs: %w", err)
+			return fmt.Errorf("read owned jobs: %w", s.explain(err))
 		}
 		if err := yield(w); err != nil {
 			return err
 		}
 	}
-	return rows.Err()
+	return s.explain(rows.Err())
 }
 
 func scanWatch(rows *sql.Rows) (w job.Watch, err error) {

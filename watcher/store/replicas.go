@@ -25,19 +25,29 @@ func (s *Store) fence(ctx context.Context, tx *sql.Tx, replica job.ReplicaID) er
 }
 
 // Register enters the replica and lets it inherit every row whose heartbeat is
-// older than lease, or every row at all when alone.
+// older than lease, or every row at all when alone. It may be repeated.
 func (s *Store) Register(ctx context.Context, r job.Replica, lease time.Duration, alone bool) (err error) {
 	defer s.observe("register", time.Now(), &err)
 	return s.queue.do(ctx, func(ctx context.Context, tx *sql.Tx, now job.Instant) error {
-		if _, err := tx.ExecContext(ctx, `INSERT INTO replicas (id, holder, host, version, started_at, heartbeat_at)
-			VALUES ($1, $1, $2, $3, $4, $4)`, string(r.ID), r.Host, r.Version, int64(now)); err != nil {
+		// The same id again is the same replica whose answer was lost, unless
+		// somebody has inherited it meanwhile.
+		done, err := tx.ExecContext(ctx, `INSERT INTO replicas (id, holder, host, version, started_at, heartbeat_at)
+			VALUES ($1, $1, $2, $3, $4, $4) ON CONFLICT (id) DO UPDATE SET holder = excluded.id, host = excluded.host,
+			version = excluded.version, heartbeat_at = excluded.heartbeat_at WHERE replicas.holder IN ('', excluded.id)`,
+			string(r.ID), r.Host, r.Version, int64(now))
+		if err != nil {
 			return fmt.Errorf("register replica: %w", err)
+		}
+		if n, err := done.RowsAffected(); err != nil {
+			return fmt.Errorf("register replica: %w", err)
+		} else if n == 0 {
+			return fmt.Errorf("register replica %s: it has been inherited: %w", r.ID, job.ErrOwnerLost)
 		}
 		before := int64(now.Add(-lease))
 		if alone {
 			before = int64(now) + int64(24*time.Hour/time.Millisecond)*36500
 		}
-		_, err := s.inherit(ctx, tx, r.ID, now, before)
+		_, err = s.inherit(ctx, tx, r.ID, now, before)
 		return err
 	})
 }

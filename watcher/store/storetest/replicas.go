@@ -98,3 +98,20 @@ func whatADeadReplicaWasSendingIsSentAgain(w *world) {
 		w.Errorf("claimed by the heir: %+v, want %s again", again, out.ID)
 	}
 }
+
+func registerMayBeRepeated(w *world) {
+	w.track("one", 1, 2)
+	w.register("one") // the answer to the first was lost
+	if n := w.owned("one"); n != 1 {
+		w.Errorf("owned after the repetition: %d, want 1", n)
+	}
+	if n, err := w.ReplicaCount(); n != 1 || err != nil {
+		w.Errorf("replicas: got %d, %v, want 1", n, err)
+	}
+	w.pass(2 * lease)
+	w.register("two")
+	err := w.Register(w.ctx(), job.Replica{ID: "one"}, lease, false)
+	if !errors.Is(err, job.ErrOwnerLost) || w.owned("one") != 0 || w.owned("two") != 1 {
+		w.Errorf("a replica that was inherited came back: %v, owns %d", err, w.owned("one"))
+	}
+}

@@ -45,6 +45,7 @@ func Exercise(t *testing.T, open Open) {
 		"DeadReplicaIsInheritedWhole":             deadReplicaIsInheritedWhole,
 		"ReplicaThatLostItsClaimCommitsNothing":   replicaThatLostItsClaimCommitsNothing,
 		"LiveReplicaIsNotInherited":               liveReplicaIsNotInherited,
+		"RegisterMayBeRepeated":                   registerMayBeRepeated,
 		"ReleaseFreesAtOnce":                      releaseFreesAtOnce,
 		"WhatADeadReplicaWasSendingIsSentAgain":   whatADeadReplicaWasSendingIsSentAgain,
 		"RetentionDeletesWhatIsOldAndOwesNothing": retentionDeletesWhatIsOldAndOwesNothing,

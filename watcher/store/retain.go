@@ -26,19 +26,29 @@ func (s *Store) Purge(ctx context.Context, before job.Instant, limit int) (n int
 			return fmt.Errorf("find old jobs: %w", err)
 		}
 		for _, k := range old {
-			for _, statement := range []string{
-				`DELETE FROM attempts WHERE delivery_id IN (SELECT id FROM deliveries WHERE tenant = $1 AND job_id = $2)`,
-				`DELETE FROM deliveries WHERE tenant = $1 AND job_id = $2`,
-				`DELETE FROM events WHERE tenant = $1 AND job_id = $2`,
-				`DELETE FROM jobs WHERE tenant = $1 AND id = $2`,
-			} {
-				if _, err := tx.ExecContext(ctx, statement, k.tenant, k.id); err != nil {
-					return fmt.Errorf("delete old job: %w", err)
-				}
+			if err := s.forget(ctx, tx, k.tenant, k.id); err != nil {
+				return err
+			}
+			if _, err := tx.ExecContext(ctx, `DELETE FROM jobs WHERE tenant = $1 AND id = $2`, k.tenant, k.id); err != nil {
+				return fmt.Errorf("delete old job: %w", err)
 			}
 		}
 		n = len(old)
 		return nil
 	})
 	return n, err
+}
+
+// forget deletes the events, deliveries and attempts of a job.
+func (s *Store) forget(ctx context.Context, tx *sql.Tx, tenant, id string) error {
+	for _, statement := range []string{
+		`DELETE FROM attempts WHERE delivery_id IN (SELECT id FROM deliveries WHERE tenant = $1 AND job_id = $2)`,
+		`DELETE FROM deliveries WHERE tenant = $1 AND job_id = $2`,
+		`DELETE FROM events WHERE tenant = $1 AND job_id = $2`,
+	} {
+		if _, err := tx.ExecContext(ctx, statement, tenant, id); err != nil {
+			return fmt.Errorf("delete what a job announced: %w", err)
+		}
+	}
+	return nil
 }

@@ -106,7 +106,10 @@ func scanID(rows *sql.Rows) (id job.ID, err error) {
 	return job.ParseID(text)
 }
 
-// Untrack forgets a watched job with whatever it had announced.
+// Untrack forgets a watched job with whatever it had announced: an overdue event
+// that is not delivered yet never is, and one that is being sent has nothing
+// left to settle. The job's row goes first: whoever commits to it comes either
+// before, and is forgotten as well, or finds no job.
 func (s *Store) Untrack(ctx context.Context, tenant string, id job.ID) (err error) {
 	defer s.observe("untrack", time.Now(), &err)
 	return s.queue.do(ctx, func(ctx context.Context, tx *sql.Tx, _ job.Instant) error {
@@ -114,8 +117,10 @@ func (s *Store) Untrack(ctx context.Context, tenant string, id job.ID) (err erro
 		if err != nil {
 			return fmt.Errorf("untrack: %w", err)
 		}
-		if n, err := done.RowsAffected(); err != nil || n == 1 {
-			return err
+		if n, err := done.RowsAffected(); err != nil {
+			return fmt.Errorf("untrack: %w", err)
+		} else if n == 1 {
+			return s.forget(ctx, tx, tenant, id.String())
 		}
 		var state string
 		switch err := tx.QueryRowContext(ctx, `SELECT state FROM jobs WHERE tenant = $1 AND id = $2`, tenant, id.String()).Scan(&state); {

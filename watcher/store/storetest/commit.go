@@ -87,6 +87,44 @@ func untrackedJobIsNotFinished(w *world) {
 	}
 }
 
+func untrackForgetsWhatWasAnnounced(w *world) {
+	w.track("one", 1, 3)
+	overdue := func(n int) job.Update {
+		e := job.Event{
+			ID: job.EventID(tenant, id(n).String(), job.EventOverdue), Type: job.EventOverdue, Tenant: tenant, Subject: id(n).String(),
+			JobID: id(n), Time: w.at(), Data: []byte(`{}`),
+		}
+		return job.Update{Tenant: tenant, ID: id(n), At: w.at(), Status: job.InProgress, Overdue: true, Event: &e, Destinations: []string{"loader", "slack"}}
+	}
+	w.commit("one", overdue(1), overdue(2))
+	var sending job.Outgoing
+	for _, o := range w.claim("one", "loader", 10) {
+		if o.JobID == id(1) {
+			sending = o
+		}
+	}
+	w.must(w.Untrack(w.ctx(), tenant, id(1)))
+	// The send that was under way comes back, together with another's.
+	other := job.DeliveryID(job.EventID(tenant, id(2).String(), job.EventOverdue), "loader")
+	w.settle("one",
+		job.Settlement{DeliveryID: sending.ID, State: job.DeliveryDelivered, Attempt: &job.Attempt{At: w.at(), Code: 200}},
+		job.Settlement{DeliveryID: other, State: job.DeliveryDelivered, Attempt: &job.Attempt{At: w.at(), Code: 200}})
+	ds, _, err := w.Deliveries(w.ctx(), job.DeliveryFilter{Job: id(1)})
+	w.must(err)
+	if d, err := w.Delivery(w.ctx(), other); len(ds) != 0 || err != nil || d.State != job.DeliveryDelivered {
+		w.Errorf("left of the untracked job: %+v; the other: %+v, %v", ds, d, err)
+	}
+	if out := w.claim("one", "slack", 10); len(out) != 1 || out[0].JobID != id(2) {
+		w.Errorf("still to announce: %+v, want job 2 alone", out)
+	}
+	// Tracked anew it is a job like any other, and may be announced again.
+	w.track("one", 1, 2)
+	w.commit("one", overdue(1))
+	if out := w.claim("one", "slack", 10); len(out) != 1 || out[0].JobID != id(1) {
+		w.Errorf("announced after tracking anew: %+v", out)
+	}
+}
+
 func dataFileIsKeptOnlyWhenAsked(w *world) {
 	w.track("one", 1, 3)
 	asked, not := w.ended(1, "loader"), w.ended(2, "loader")

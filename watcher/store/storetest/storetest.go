@@ -31,6 +31,7 @@ func Exercise(t *testing.T, open Open) {
 		"StatusChangeIsStoredWithItsHistory":      statusChangeIsStoredWithItsHistory,
 		"FinishStoresEventAndDeliveriesTogether":  finishStoresEventAndDeliveriesTogether,
 		"FinishingTwiceIsFinishingOnce":           finishingTwiceIsFinishingOnce,
+		"UntrackForgetsWhatWasAnnounced":          untrackForgetsWhatWasAnnounced,
 		"UntrackedJobIsNotFinished":               untrackedJobIsNotFinished,
 		"DataFileIsKeptOnlyWhenAsked":             dataFileIsKeptOnlyWhenAsked,
 		"OverdueIsAnnouncedBesideTheOutcome":      overdueIsAnnouncedBesideTheOutcome,

@@ -103,32 +103,40 @@ func (s *Store) Settle(ctx context.Context, replica job.ReplicaID, settled []job
 		if err := s.fence(ctx, tx, replica); err != nil {
 			return err
 		}
+		t := tally{}
 		for i := range settled {
-			if err := s.settle(ctx, tx, replica, &settled[i], now); err != nil {
+			if err := s.settle(ctx, tx, replica, t, &settled[i], now); err != nil {
 				return fmt.Errorf("settle %s: %w", settled[i].DeliveryID, err)
 			}
 		}
-		return nil
+		return s.count(ctx, tx, t)
 	})
 }
 
-func (s *Store) settle(ctx context.Context, tx *sql.Tx, replica job.ReplicaID, d *job.Settlement, now job.Instant) error {
+func (s *Store) settle(ctx context.Context, tx *sql.Tx, replica job.ReplicaID, t tally, d *job.Settlement, now job.Instant) error {
 	counted, settledAt := d.Attempt != nil && !d.Probe, job.Instant(0)
 	if d.State == job.DeliveryDelivered || d.State == job.DeliveryExhausted {
 		settledAt = now
 	}
 	var n int64
+	var destination string
 	// A destination that was paused meanwhile holds what would go on waiting.
 	err := tx.QueryRowContext(ctx, `UPDATE deliveries SET
 		state = CASE WHEN $1 = 'pending' AND EXISTS (SELECT 1 FROM destinations WHERE name = deliveries.destination AND paused = 1) THEN 'held' ELSE $1 END,
 		owner = '', next_attempt_at = $2, settled_at = $3, tries = tries + $4, attempts = attempts + $7
-		WHERE id = $5 AND state = 'sending' AND owner = $6 RETURNING attempts`,
-		string(d.State), int64(d.NextAttemptAt), int64(settledAt), flag(counted), d.DeliveryID, string(replica), flag(d.Attempt != nil)).Scan(&n)
+		WHERE id = $5 AND state = 'sending' AND owner = $6 RETURNING attempts, destination`,
+		string(d.State), int64(d.NextAttemptAt), int64(settledAt), flag(counted), d.DeliveryID, string(replica), flag(d.Attempt != nil)).Scan(&n, &destination)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil // settled before: the answer to an earlier commit was lost
 	}
-	if err != nil || d.Attempt == nil {
+	if err != nil {
 		return err
+	}
+	if d.State == job.DeliveryDelivered {
+		t[destination]++
+	}
+	if d.Attempt == nil {
+		return nil
 	}
 	a := d.Attempt
 	_, err = tx.ExecContext(ctx, `INSERT INTO attempts (delivery_id, n, at, took_us, code, reason, answer, signed_by, next_at)

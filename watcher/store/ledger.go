@@ -134,6 +134,7 @@ func (s *Store) Replay(ctx context.Context, ids []string) (n int, err error) {
 	defer s.observe("replay", time.Now(), &err)
 	err = s.queue.do(ctx, func(ctx context.Context, tx *sql.Tx, now job.Instant) error {
 		n = 0
+		t := tally{}
 		for _, id := range ids {
 			var state string
 			if err := tx.QueryRowContext(ctx, `SELECT state FROM deliveries WHERE id = $1`, id).Scan(&state); errors.Is(err, sql.ErrNoRows) {
@@ -141,17 +142,13 @@ func (s *Store) Replay(ctx context.Context, ids []string) (n int, err error) {
 			} else if err != nil {
 				return fmt.Errorf("replay: %w", err)
 			}
-			done, err := tx.ExecContext(ctx, replay+`$1 WHERE id = $2 AND state <> 'sending'`, int64(now), id)
+			changed, err := s.replay(ctx, tx, t, now, &where{conditions: []string{"id = $1"}, args: []any{id}})
 			if err != nil {
-				return fmt.Errorf("replay: %w", err)
+				return err
 			}
-			changed, err := done.RowsAffected()
-			if err != nil {
-				return fmt.Errorf("replay: %w", err)
-			}
-			n += int(changed)
+			n += changed
 		}
-		return nil
+		return s.count(ctx, tx, t)
 	})
 	return n, err
 }
@@ -160,16 +157,33 @@ func (s *Store) Replay(ctx context.Context, ids []string) (n int, err error) {
 func (s *Store) ReplayWhere(ctx context.Context, f job.DeliveryFilter) (n int, err error) {
 	defer s.observe("replay", time.Now(), &err)
 	err = s.queue.do(ctx, func(ctx context.Context, tx *sql.Tx, now job.Instant) error {
-		w := deliveryWhere(f)
-		w.conditions = append(w.conditions, "state <> 'sending'")
-		args := append(slices.Clone(w.args), int64(now))
-		done, err := tx.ExecContext(ctx, replay+"$"+strconv.Itoa(len(args))+w.text(), args...)
-		if err != nil {
-			return fmt.Errorf("replay: %w", err)
+		t := tally{}
+		if n, err = s.replay(ctx, tx, t, now, deliveryWhere(f)); err != nil {
+			return err
 		}
-		changed, err := done.RowsAffected()
-		n = int(changed)
-		return err
+		return s.count(ctx, tx, t)
 	})
 	return n, err
+}
+
+// replay makes due again what w picks; those that were delivered come last, so
+// that none is changed twice.
+func (s *Store) replay(ctx context.Context, tx *sql.Tx, t tally, now job.Instant, w *where) (int, error) {
+	args := append(slices.Clone(w.args), int64(now))
+	due := replay + "$" + strconv.Itoa(len(args))
+	open := where{conditions: append(slices.Clone(w.conditions), "state NOT IN ('sending', 'delivered')")}
+	done, err := tx.ExecContext(ctx, due+open.text(), args...)
+	if err != nil {
+		return 0, fmt.Errorf("replay: %w", err)
+	}
+	changed, err := done.RowsAffected()
+	if err != nil {
+		return 0, fmt.Errorf("replay: %w", err)
+	}
+	delivered := where{conditions: append(slices.Clone(w.conditions), "state = 'delivered'")}
+	n, err := s.leave(ctx, tx, t, due+delivered.text()+" RETURNING destination", args...)
+	if err != nil {
+		return 0, fmt.Errorf("replay: %w", err)
+	}
+	return int(changed) + n, nil
 }

@@ -25,8 +25,9 @@ func (s *Store) Purge(ctx context.Context, before job.Instant, limit int) (n int
 		if err != nil {
 			return fmt.Errorf("find old jobs: %w", err)
 		}
+		t := tally{}
 		for _, k := range old {
-			if err := s.forget(ctx, tx, k.tenant, k.id); err != nil {
+			if err := s.forget(ctx, tx, t, k.tenant, k.id); err != nil {
 				return err
 			}
 			if _, err := tx.ExecContext(ctx, `DELETE FROM jobs WHERE tenant = $1 AND id = $2`, k.tenant, k.id); err != nil {
@@ -34,15 +35,22 @@ func (s *Store) Purge(ctx context.Context, before job.Instant, limit int) (n int
 			}
 		}
 		n = len(old)
-		return nil
+		return s.count(ctx, tx, t)
 	})
 	return n, err
 }
 
 // forget deletes the events, deliveries and attempts of a job.
-func (s *Store) forget(ctx context.Context, tx *sql.Tx, tenant, id string) error {
+func (s *Store) forget(ctx context.Context, tx *sql.Tx, t tally, tenant, id string) error {
+	if _, err := tx.ExecContext(ctx, `DELETE FROM attempts WHERE delivery_id IN
+		(SELECT id FROM deliveries WHERE tenant = $1 AND job_id = $2)`, tenant, id); err != nil {
+		return fmt.Errorf("delete what a job announced: %w", err)
+	}
+	// Those that are not delivered are not counted either.
+	if _, err := s.leave(ctx, tx, t, `DELETE FROM deliveries WHERE tenant = $1 AND job_id = $2 AND state = 'delivered' RETURNING destination`, tenant, id); err != nil {
+		return fmt.Errorf("delete what a job announced: %w", err)
+	}
 	for _, statement := range []string{
-		`DELETE FROM attempts WHERE delivery_id IN (SELECT id FROM deliveries WHERE tenant = $1 AND job_id = $2)`,
 		`DELETE FROM deliveries WHERE tenant = $1 AND job_id = $2`,
 		`DELETE FROM events WHERE tenant = $1 AND job_id = $2`,
 	} {

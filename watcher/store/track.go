@@ -120,7 +120,11 @@ func (s *Store) Untrack(ctx context.Context, tenant string, id job.ID) (err erro
 		if n, err := done.RowsAffected(); err != nil {
 			return fmt.Errorf("untrack: %w", err)
 		} else if n == 1 {
-			return s.forget(ctx, tx, tenant, id.String())
+			t := tally{}
+			if err := s.forget(ctx, tx, t, tenant, id.String()); err != nil {
+				return err
+			}
+			return s.count(ctx, tx, t)
 		}
 		var state string
 		switch err := tx.QueryRowContext(ctx, `SELECT state FROM jobs WHERE tenant = $1 AND id = $2`, tenant, id.String()).Scan(&state); {

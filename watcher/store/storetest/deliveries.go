@@ -171,6 +171,48 @@ func deliveryStatsLeaveNothingOpenOut(w *world) {
 	}
 }
 
+func deliveredAreCountedUntilForgotten(w *world) {
+	counted := func(step string, loader, slack int64) {
+		w.Helper()
+		counts, _, err := w.DeliveryStats()
+		w.must(err)
+		if l, s := counts["loader"][job.DeliveryDelivered], counts["slack"][job.DeliveryDelivered]; l != loader || s != slack {
+			w.Errorf("%s: loader %d, slack %d; want %d and %d", step, l, s, loader, slack)
+		}
+	}
+	deliver := func(destination string) (all []job.Settlement) {
+		for _, o := range w.claim("one", destination, 10) {
+			all = append(all, job.Settlement{DeliveryID: o.ID, State: job.DeliveryDelivered, Attempt: &job.Attempt{At: w.at(), Code: 200}})
+		}
+		w.settle("one", all...)
+		return all
+	}
+	w.track("one", 1, 4)
+	for n := 1; n < 4; n++ {
+		w.commit("one", w.ended(n, "loader", "slack"))
+	}
+	counted("nothing yet", 0, 0)
+	again := deliver("loader")
+	w.settle("one", again...) // the answer to the first was lost
+	deliver("slack")
+	counted("all delivered", 3, 3)
+	n, err := w.Replay(w.ctx(), []string{w.delivery(1, "loader").ID, w.delivery(1, "loader").ID})
+	w.must(err)
+	counted("one replayed", 2, 3)
+	all, err := w.ReplayWhere(w.ctx(), job.DeliveryFilter{Destination: "loader"})
+	w.must(err)
+	counted("all of one destination replayed", 0, 3)
+	if n != 2 || all != 3 {
+		w.Errorf("replayed: got %d and %d, want 2 (one of them twice) and 3", n, all)
+	}
+	deliver("loader")
+	counted("delivered again", 3, 3)
+	w.pass(time.Hour)
+	_, err = w.Purge(w.ctx(), w.at(), 2)
+	w.must(err)
+	counted("two jobs forgotten", 1, 1)
+}
+
 func destinationStateIsRemembered(w *world) {
 	want := map[string]job.DestinationState{
 		"a": {Name: "a", Paused: true, PausedBy: "gone", PausedAt: 5, NotBefore: 7, Failures: 9},

@@ -43,6 +43,7 @@ func Exercise(t *testing.T, open Open) {
 		"RetryAfterStopsTheWholeDestination":      retryAfterStopsTheWholeDestination,
 		"ReplayKeepsIdsAndHistory":                replayKeepsIDsAndHistory,
 		"DeliveryStatsLeaveNothingOpenOut":        deliveryStatsLeaveNothingOpenOut,
+		"DeliveredAreCountedUntilForgotten":       deliveredAreCountedUntilForgotten,
 		"DeadReplicaIsInheritedWhole":             deadReplicaIsInheritedWhole,
 		"ReplicaThatLostItsClaimCommitsNothing":   replicaThatLostItsClaimCommitsNothing,
 		"LiveReplicaIsNotInherited":               liveReplicaIsNotInherited,

@@ -25,7 +25,7 @@ var operations = []string{
 }
 
 // loops are where panics are recovered.
-var loops = []string{"announce", "api", "deliver", "discover", "look"}
+var loops = []string{"announce", "api", "deliver", "list", "look"}
 
 // apiCodes are the statuses that the API answers (openapi.yaml).
 var apiCodes = []string{"200", "201", "202", "204", "400", "401", "403", "404", "405", "409", "413", "415", "422", "500", "503"}

@@ -88,35 +88,10 @@ func (d *discovery) pass(ctx context.Context) (wait time.Duration) {
 	}
 }
 
-// list makes one list call. shut: the gate did not let it pass.
+// list reads one page of the list.
 func (d *discovery) list(ctx context.Context) (p page, shut bool, err error) {
-	w, now := d.w, d.w.o.Now()
-	leave, ok := w.gate.admit(now)
-	if !ok {
-		return page{}, true, nil
-	}
-	err = d.read(ctx, now, &p)
-	at := w.o.Now()
-	if err != nil && ctx.Err() != nil {
-		w.gate.abandon(leave, at)
-		return page{}, true, err
-	}
-	f := Failing{}
-	if err != nil {
-		f = classify(err)
-	}
-	w.o.Metrics.Poll("list", f.Reason, at)
-	w.judge(leave, f, err, at)
-	return p, false, err
-}
-
-func (d *discovery) read(ctx context.Context, now time.Time, p *page) (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = d.w.recovered("discover", r)
-		}
-	}()
-	return d.w.o.Upstream.List(ctx, "", d.size, func(o job.Observation) bool {
+	now := d.w.o.Now()
+	shut, err = d.w.list(ctx, d.size, func(o job.Observation) bool {
 		p.shown++
 		clock := o.ServerTime
 		if clock.IsZero() {
@@ -137,6 +112,52 @@ func (d *discovery) read(ctx context.Context, now time.Time, p *page) (err error
 		}
 		return p.shown < d.size
 	})
+	return p, shut, err
+}
+
+// list makes one list call. shut: the gate did not let it pass.
+func (w *Watcher) list(ctx context.Context, size int, yield func(job.Observation) bool) (shut bool, err error) {
+	leave, ok := w.gate.admit(w.o.Now())
+	if !ok {
+		return true, nil
+	}
+	func() {
+		defer func() {
+			if r := recover(); r != nil {
+				err = w.recovered("list", r)
+			}
+		}()
+		err = w.o.Upstream.List(ctx, "", size, yield)
+	}()
+	at := w.o.Now()
+	if err != nil && ctx.Err() != nil {
+		w.gate.abandon(leave, at)
+		return true, err
+	}
+	f := Failing{}
+	if err != nil {
+		f = classify(err)
+	}
+	w.o.Metrics.Poll("list", f.Reason, at)
+	w.judge(leave, f, err, at)
+	return false, err
+}
+
+// greet makes one request while there is nothing to look at, so that wrong
+// credentials, or a wrong address, show at the start and not with the first job.
+func (w *Watcher) greet(ctx context.Context) {
+	for !w.gate.heard() && ctx.Err() == nil {
+		pause(ctx, tick)
+		if w.queue.size() > 0 || w.gate.heard() {
+			continue // looks tell as well
+		}
+		if w.crew.errand(ctx, func(hard context.Context) {
+			// What comes of it is the gate's to tell.
+			_, _ = w.list(hard, 1, func(job.Observation) bool { return false })
+		}) != nil {
+			return // ctx ended
+		}
+	}
 }
 
 // adopts reports whether a job is new enough. One of which Zuora does not say

@@ -47,7 +47,7 @@
 //   - claim.go: under which id this replica acts, and until when.
 //   - reap.go: registers, renews, inherits, loads, releases, deletes what is old.
 //   - intake.go: jobs named by the environment and by a file.
-//   - discover.go: jobs that nobody named, from the list.
+//   - discover.go: jobs that nobody named, from the list, and the first request where there is none.
 //   - explain.go: why the next look at a job is when it is.
 //
 // # Who may change what

@@ -245,13 +245,20 @@ func (g *gate) waits() time.Time {
 	return g.until
 }
 
-// health is the gate's view of the upstream. A tenant that asks us to wait can
-// be reached.
+// heard reports whether there has been any answer.
+func (g *gate) heard() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return !g.good.IsZero()
+}
+
+// health is the gate's view of the upstream: as long as nothing has been asked,
+// it is not reached yet. A tenant that asks us to wait can be reached.
 func (g *gate) health() job.UpstreamHealth {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.state == gateOpen {
-		return job.UpstreamHealth{Reachable: true}
+		return job.UpstreamHealth{Reachable: !g.good.IsZero()}
 	}
 	return job.UpstreamHealth{
 		Reachable: g.reason == job.ReasonRateLimited, Reason: g.reason, Since: job.At(g.since),

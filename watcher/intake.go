@@ -40,8 +40,11 @@ func (w *Watcher) takeIn(ctx context.Context, group *sync.WaitGroup) {
 	if w.o.IDsFile != "" {
 		group.Go(func() { w.follow(ctx) })
 	}
-	if w.o.Discover {
+	switch {
+	case w.o.Discover:
 		group.Go(func() { w.discover(ctx) })
+	case w.o.Greet:
+		group.Go(func() { w.greet(ctx) })
 	}
 }
 

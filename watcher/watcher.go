@@ -120,6 +120,10 @@ type Options struct {
 	DiscoverSince time.Duration
 	DiscoverEvery time.Duration
 
+	// Greet makes one list call at the start when there is no job to look at, so
+	// that [Watcher.Health] knows of an upstream that refuses us.
+	Greet bool
+
 	// Retention is how long finished jobs are kept; 0: for ever.
 	Retention time.Duration
 	// Grace is how long Run may take to drain; 0 means 15 s, below the process's

@@ -162,6 +162,7 @@ func loops(l *lifecycle, c *Config, m *metrics.Metrics, log *zap.Logger, kept *s
 	o.Ownership = ownership{kept, d.Wake, sync.OnceFunc(func() { close(registered) }), dispatched}
 	o.Route, o.Wake, o.KeepDataFile, o.KnownDestinations = d.Route, d.Wake, d.KeepsDataFile, d.Names
 	host, _ := os.Hostname()
+	o.Greet = true
 	o.Replica = job.Replica{Host: host, Version: thisBuild().Version}
 	if h.watcher != nil {
 		h.watcher(&o)

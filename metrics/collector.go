@@ -15,8 +15,8 @@ type WatchSource interface {
 
 // StoreSource is what the store tells at scrape time.
 type StoreSource interface {
-	// DeliveryStats counts deliveries by destination and state (delivered ones may be left out of a cheap count),
-	// with the creation time of the oldest not yet delivered or exhausted for each destination.
+	// DeliveryStats counts deliveries by destination and state, with the creation
+	// time of the oldest not yet delivered or exhausted for each destination.
 	DeliveryStats() (counts map[string]map[job.DeliveryState]int64, oldest map[string]job.Instant, err error)
 	// ReplicaCount counts replicas believed alive.
 	ReplicaCount() (int, error)
@@ -56,7 +56,7 @@ var (
 	overdueDesc = desc("jobs_overdue",
 		"Jobs that this replica watches and that run longer than their deadline.")
 	deliveriesDesc = desc("deliveries",
-		"Deliveries by destination and state, all replicas together; delivered counts only what this process has delivered, unless the store counts more.", "destination", "state")
+		"Deliveries by destination and state, all replicas together, as far as they are still kept.", "destination", "state")
 	oldestDesc = desc("outbox_oldest_pending_timestamp_seconds",
 		"When the oldest delivery that is still owed to the destination was created; 0 when none is.", "destination")
 	replicasDesc = desc("replicas",
@@ -158,11 +158,7 @@ func (c *collector) deliveries(ch chan<- prometheus.Metric, counts map[string]ma
 	}
 	for label, byState := range states {
 		for _, state := range job.DeliveryStates() {
-			n := byState[state]
-			if state == job.DeliveryDelivered {
-				n = max(n, c.m.deliveries.done.of(label))
-			}
-			ch <- prometheus.MustNewConstMetric(deliveriesDesc, prometheus.GaugeValue, float64(n), label, string(state))
+			ch <- prometheus.MustNewConstMetric(deliveriesDesc, prometheus.GaugeValue, float64(byState[state]), label, string(state))
 		}
 		ch <- prometheus.MustNewConstMetric(oldestDesc, prometheus.GaugeValue, seconds(first[label].Time()), label)
 	}

@@ -1,7 +1,6 @@
 package metrics
 
 import (
-	"sync"
 	"time"
 
 	"github.com/jobwatcher/jobwatcher/watcher/job"
@@ -27,7 +26,6 @@ type deliveryMetrics struct {
 	latency   *prometheus.HistogramVec
 	endToEnd  *prometheus.HistogramVec
 	names     *names
-	done      *tally
 }
 
 func newDeliveryMetrics(f promauto.Factory, destinations []string) deliveryMetrics {
@@ -44,7 +42,6 @@ func newDeliveryMetrics(f promauto.Factory, destinations []string) deliveryMetri
 		endToEnd: f.NewHistogramVec(histogram("end_to_end_latency_seconds",
 			"From the end of a job to the destination's confirmation.", latencyBuckets()), label),
 		names: newNames(spareDestinations),
-		done:  &tally{counts: map[string]int64{}},
 	}
 	d.learn(destinations)
 	return d
@@ -90,7 +87,6 @@ func (m *Metrics) Delivered(destination string, latency, endToEnd time.Duration)
 		return
 	}
 	destination = m.deliveries.names.label(destination)
-	m.deliveries.done.inc(destination)
 	observe(m.deliveries.latency.WithLabelValues(destination), latency)
 	if endToEnd >= 0 {
 		observe(m.deliveries.endToEnd.WithLabelValues(destination), endToEnd)
@@ -103,23 +99,4 @@ func (m *Metrics) Exhausted(destination string) {
 		return
 	}
 	m.deliveries.exhausted.WithLabelValues(m.deliveries.names.label(destination)).Inc()
-}
-
-// tally counts deliveries that this process has made, for a gauge whose source
-// need not count them.
-type tally struct {
-	mu     sync.Mutex
-	counts map[string]int64
-}
-
-func (t *tally) inc(destination string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.counts[destination]++
-}
-
-func (t *tally) of(destination string) int64 {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.counts[destination]
 }

@@ -34,7 +34,7 @@ func (fakeSource) Watched() (map[job.Status]int, int) {
 }
 
 func (fakeSource) DeliveryStats() (map[string]map[job.DeliveryState]int64, map[string]job.Instant, error) {
-	return map[string]map[job.DeliveryState]int64{"gone": {job.DeliveryHeld: 5}}, map[string]job.Instant{"gone": 2000}, nil
+	return map[string]map[job.DeliveryState]int64{"gone": {job.DeliveryHeld: 5, job.DeliveryDelivered: 3}}, map[string]job.Instant{"gone": 2000}, nil
 }
 
 func (fakeSource) ReplicaCount() (int, error) { return 1, nil }

@@ -104,7 +104,7 @@ func (d *Dispatcher) build(all []Destination) (map[string]*lane, error) {
 		if err != nil {
 			return nil, fmt.Errorf("destination %s: %w", one.Name, err)
 		}
-		lanes[one.Name] = newLane(&d.o, d.settler, one, sender)
+		lanes[one.Name] = newLane(d, one, sender)
 	}
 	return lanes, nil
 }

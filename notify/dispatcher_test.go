@@ -2,6 +2,7 @@ package notify_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -27,6 +28,8 @@ const tenant = "rest.zuora.com"
 type receiver struct {
 	answer func(ctx context.Context, n int, batch []job.Outgoing) (notify.Answer, error)
 	lane   notify.LaneOptions
+	on     []string
+	match  []notify.Matcher
 
 	mu    sync.Mutex
 	calls int
@@ -97,7 +100,7 @@ func newHouse(t *testing.T, outbox func(notify.Outbox) notify.Outbox, policy not
 	var all []notify.Destination
 	for name, r := range receivers {
 		r.seen = map[string]int{}
-		all = append(all, notify.Destination{Name: name, Webhook: &notify.WebhookConfig{}})
+		all = append(all, notify.Destination{Name: name, On: r.on, Match: r.match, Webhook: &notify.WebhookConfig{}})
 	}
 	slices.SortFunc(all, func(a, b notify.Destination) int { return int(a.Name[0]) - int(b.Name[0]) })
 	box := notify.Outbox(s)
@@ -134,7 +137,7 @@ func (h *house) close() {
 // finish has n jobs end, told to every destination.
 func (h *house) finish(n int) {
 	h.t.Helper()
-	names := h.d.Names()
+	names := h.d.Route(job.Event{Type: job.EventCompleted})
 	var items []job.Tracking
 	var updates []job.Update
 	now := job.At(time.Now())
@@ -144,7 +147,7 @@ func (h *house) finish(n int) {
 		items = append(items, job.Tracking{Spec: job.Spec{ID: id}, Tenant: tenant, TrackedAt: now, Source: job.SourceAPI})
 		e := job.Event{
 			ID: job.EventID(tenant, id.String(), job.EventCompleted), Type: job.EventCompleted, Tenant: tenant, Subject: id.String(),
-			JobID: id, Time: now, CreatedAt: now, Data: []byte(`{"job":{}}`),
+			JobID: id, Time: now, CreatedAt: now, Data: h.snapshot(id),
 		}
 		updates = append(updates, job.Update{
 			Tenant: tenant, ID: id, At: now, Status: job.Completed, Outcome: job.OutcomeCompleted, FinishedAt: now, Event: &e, Destinations: names,
@@ -157,6 +160,17 @@ func (h *house) finish(n int) {
 		h.t.Fatal(err)
 	}
 	h.d.Wake(names...)
+}
+
+// snapshot is the data of a job's event.
+func (h *house) snapshot(id job.ID) json.RawMessage {
+	h.t.Helper()
+	j := job.Job{ID: id, Tenant: tenant, State: job.Finished, Outcome: job.OutcomeCompleted, Labels: job.Labels{"team": "finance"}}
+	data, err := json.Marshal(map[string]any{"job": j.View()})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return data
 }
 
 func (h *house) states(destination string) map[job.DeliveryState]int {

@@ -16,5 +16,5 @@
 // destination is, parse.go its file; route.go which destinations an event owes;
 // classify.go and judge.go what an attempt means, purely; dispatcher.go starts
 // the lanes and answers the operator; lane.go is the loop; settle.go records
-// attempts.
+// attempts; exhausted.go announces what was given up.
 package notify

@@ -19,6 +19,7 @@ import (
 type lane struct {
 	o       *Options
 	settler *settler
+	owner   *Dispatcher // knows the other destinations
 	dest    Destination
 	sender  Sender
 	limits  LaneOptions
@@ -38,9 +39,10 @@ const (
 	pausedByFailing  = "failing"
 )
 
-func newLane(o *Options, s *settler, d Destination, sender Sender) *lane {
+func newLane(owner *Dispatcher, d Destination, sender Sender) *lane {
+	o := &owner.o
 	l := &lane{
-		o: o, settler: s, dest: d, sender: sender, wake: make(chan struct{}, 1),
+		o: o, settler: owner.settler, owner: owner, dest: d, sender: sender, wake: make(chan struct{}, 1),
 		log: o.Log.With(zap.String("destination", d.Name)), state: job.DestinationState{Name: d.Name},
 	}
 	if wishes, ok := sender.(LaneSender); ok {
@@ -234,6 +236,7 @@ func (l *lane) deliver(hard context.Context, batch []job.Outgoing) {
 	}
 	settled := make([]job.Settlement, len(batch))
 	var last Verdict
+	var told []string // destinations that hear of what is exhausted
 	for i := range batch {
 		one, tries := attempt, batch[i].Tries+1
 		if probing && failed != nil {
@@ -245,10 +248,17 @@ func (l *lane) deliver(hard context.Context, batch []job.Outgoing) {
 		settled[i] = job.Settlement{
 			DeliveryID: batch[i].ID, State: last.State, NextAttemptAt: last.NextAt, Attempt: &one, Probe: probing && failed != nil,
 		}
+		if last.State == job.DeliveryExhausted {
+			settled[i].Event, settled[i].Destinations = l.owner.exhausted(&batch[i], &one, now)
+			told = append(told, settled[i].Destinations...)
+		}
 		l.count(&batch[i], &one, last, now)
 	}
 	l.remember(hard, attempt.Reason, last, failed)
 	l.settler.settle(hard, replica, settled)
+	if len(told) > 0 {
+		l.owner.Wake(told...)
+	}
 }
 
 // attempt makes one try; a panic in a sender is that try's failure.

@@ -40,6 +40,11 @@ func (d *Destination) serves(j *job.Job) (bool, string) {
 		}
 		return false, "the job names other destinations: " + strings.Join(j.Destinations, ", ")
 	}
+	return d.matches(j)
+}
+
+// matches says whether the job is what the destination asks for, and why.
+func (d *Destination) matches(j *job.Job) (bool, string) {
 	for i := range d.Match {
 		if m := &d.Match[i]; !m.matches(j.Labels) {
 			return false, m.why(j.Labels)
@@ -72,7 +77,13 @@ func route(all []Destination, e *job.Event) []string {
 			continue
 		}
 		if e.Job != nil {
-			if ok, _ := d.serves(e.Job); !ok {
+			serves := d.serves
+			if e.Type == job.EventDeliveryExhausted {
+				// The destinations that a job names are told about the job. Who looks
+				// after the others' failures is nobody's to name.
+				serves = d.matches
+			}
+			if ok, _ := serves(e.Job); !ok {
 				continue
 			}
 		}

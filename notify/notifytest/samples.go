@@ -45,7 +45,8 @@ func SampleOf(t job.EventType, id job.ID) job.Outgoing {
 		out.Query = ""
 	case job.EventDeliveryExhausted:
 		e.Subject = "dlv_0123456789abcdefghjkmnpqrs"
-		e.Data = json.RawMessage(`{"delivery":{"id":"dlv_0123456789abcdefghjkmnpqrs","destination":"loader","event_type":"dev.jobwatcher.job.completed","job_id":"` + id.String() + `"}}`)
+		e.Data = json.RawMessage(`{"delivery":{"id":"dlv_0123456789abcdefghjkmnpqrs","destination":"loader","event_type":"dev.jobwatcher.job.completed","job_id":"` + id.String() +
+			`","state":"exhausted","attempts_made":11,"why":"503 server \"down for maintenance\""}}`)
 	case job.EventTest:
 		e.Subject, e.JobID = "finance", job.ID{}
 		e.Data = json.RawMessage(`{"destination":"finance"}`)

@@ -76,6 +76,7 @@ type aboutDelivery struct {
 	ID          string `json:"id"`
 	Destination string `json:"destination"`
 	JobID       string `json:"job_id"`
+	Why         string `json:"why"`
 }
 
 func read(o job.Outgoing) fact {
@@ -139,6 +140,9 @@ func (f *fact) labels() string {
 
 // fault is the error text; a failed job that came with none says so.
 func (f *fact) fault() string {
+	if f.Event.Type == job.EventDeliveryExhausted {
+		return f.about.Why
+	}
 	if f.job.Error == "" && f.Event.Type == job.EventFailed {
 		return "Zuora gave no error text."
 	}

@@ -44,7 +44,9 @@ type Delivery struct {
 	SettledAt     Instant // when it became delivered or exhausted
 	// Tries counts attempts since creation or the last replay; it is the row of
 	// the attempt schedule.
-	Tries    int
+	Tries int
+	// Made counts all attempts that ever were, replays and probes included.
+	Made     int
 	Attempts []Attempt // filled where the ledger is read, not where work is claimed
 }
 
@@ -82,6 +84,10 @@ type Settlement struct {
 	// Probe says that the attempt was there to learn about its destination: it is
 	// kept, but does not count towards the delivery's own schedule.
 	Probe bool
+	// Event announces that the delivery is exhausted, to Destinations: stored
+	// together with that, or not at all. nil announces nothing.
+	Event        *Event
+	Destinations []string
 }
 
 // DestinationState is what is remembered about a destination, for all replicas.

@@ -1,6 +1,10 @@
 package job
 
-import "time"
+import (
+	"strconv"
+	"strings"
+	"time"
+)
 
 // View is a job in JSON, as contract section 4 shows it. It is what the API
 // answers, what events carry and what the command line decodes.
@@ -122,4 +126,19 @@ func (a *Attempt) View() AttemptView {
 		At: a.At, TookSeconds: a.Took.Round(time.Microsecond).Seconds(), Code: a.Code,
 		Reason: a.Reason, Answer: a.Answer, Key: a.Key, NextAt: a.NextAt,
 	}
+}
+
+// Text is the attempt in a few words: code, reason and what the receiver said.
+func (a *Attempt) Text() string {
+	var parts []string
+	if a.Code != 0 {
+		parts = append(parts, strconv.Itoa(a.Code))
+	}
+	if a.Reason != NoReason {
+		parts = append(parts, string(a.Reason))
+	}
+	if a.Answer != "" {
+		parts = append(parts, strconv.Quote(a.Answer))
+	}
+	return strings.Join(parts, " ")
 }

@@ -27,7 +27,7 @@ func (s *Store) ClaimDeliveries(ctx context.Context, replica job.ReplicaID, dest
 		rows, err := tx.QueryContext(ctx, `UPDATE deliveries SET state = 'sending', owner = $1 WHERE id IN (
 			SELECT id FROM deliveries WHERE destination = $2 AND state = 'pending' AND next_attempt_at <= $3
 			ORDER BY next_attempt_at, created_at, id LIMIT $4`+s.dialect.skip+`)
-			RETURNING id, event_id, event_type, tenant, job_id, destination, state, created_at, next_attempt_at, settled_at, tries`,
+			RETURNING id, event_id, event_type, tenant, job_id, destination, state, created_at, next_attempt_at, settled_at, tries, attempts`,
 			string(replica), destination, int64(now), limit)
 		if err != nil {
 			return fmt.Errorf("claim deliveries: %w", err)
@@ -137,6 +137,11 @@ func (s *Store) settle(ctx context.Context, tx *sql.Tx, replica job.ReplicaID, t
 	}
 	if d.Attempt == nil {
 		return nil
+	}
+	if d.Event != nil {
+		if err := s.emit(ctx, tx, d.Event, d.Destinations, now); err != nil {
+			return err
+		}
 	}
 	a := d.Attempt
 	_, err = tx.ExecContext(ctx, `INSERT INTO attempts (delivery_id, n, at, took_us, code, reason, answer, signed_by, next_at)

@@ -13,11 +13,11 @@ import (
 	"github.com/jobwatcher/jobwatcher/watcher/job"
 )
 
-const deliveryColumns = `id, event_id, event_type, tenant, job_id, destination, state, created_at, next_attempt_at, settled_at, tries`
+const deliveryColumns = `id, event_id, event_type, tenant, job_id, destination, state, created_at, next_attempt_at, settled_at, tries, attempts`
 
 func scanDelivery(rows *sql.Rows) (d job.Delivery, err error) {
 	var id string
-	if err := rows.Scan(&d.ID, &d.EventID, &d.EventType, &d.Tenant, &id, &d.Destination, &d.State, &d.CreatedAt, &d.NextAttemptAt, &d.SettledAt, &d.Tries); err != nil {
+	if err := rows.Scan(&d.ID, &d.EventID, &d.EventType, &d.Tenant, &id, &d.Destination, &d.State, &d.CreatedAt, &d.NextAttemptAt, &d.SettledAt, &d.Tries, &d.Made); err != nil {
 		return d, err
 	}
 	if id != "" {

@@ -76,6 +76,48 @@ func settlingTwiceRecordsOnce(w *world) {
 	}
 }
 
+func exhaustionIsAnnouncedInItsTransaction(w *world) {
+	w.track("one", 1, 2)
+	w.commit("one", w.ended(1, "loader"))
+	out := w.claim("one", "loader", 1)[0]
+	if out.Made != 0 {
+		w.Errorf("attempts made before the first: %d", out.Made)
+	}
+	e := job.Event{
+		ID: job.EventID(tenant, out.ID+" 1", job.EventDeliveryExhausted), Type: job.EventDeliveryExhausted, Tenant: tenant,
+		Subject: out.ID, JobID: id(1), Time: w.at(), CreatedAt: w.at(), Data: []byte(`{"delivery":{}}`),
+	}
+	w.must(w.SetDestination(w.ctx(), job.DestinationState{Name: "night", Paused: true, PausedBy: "operator", PausedAt: w.at()}))
+	s := job.Settlement{
+		DeliveryID: out.ID, State: job.DeliveryExhausted, Attempt: &job.Attempt{At: w.at(), Reason: job.ReasonServer},
+		Event: &e, Destinations: []string{"ops", "night"},
+	}
+	// A replica that has lost its claim announces nothing.
+	if err := w.Settle(w.ctx(), "nobody", []job.Settlement{s}); !errors.Is(err, job.ErrOwnerLost) {
+		w.Errorf("settled by nobody: got %v, want ErrOwnerLost", err)
+	}
+	if got := w.claim("one", "ops", 10); len(got) != 0 {
+		w.Errorf("announced by a settlement that was refused: %+v", got)
+	}
+	w.settle("one", s)
+	w.settle("one", s) // the answer to the first was lost
+	told := w.claim("one", "ops", 10)
+	if len(told) != 1 || told[0].Event.ID != e.ID || told[0].JobID != id(1) || told[0].EventType != job.EventDeliveryExhausted {
+		w.Errorf("announced: %+v", told)
+	}
+	w.settle("one", job.Settlement{DeliveryID: told[0].ID, State: job.DeliveryDelivered, Attempt: &job.Attempt{At: w.at(), Code: 200}})
+	if d, err := w.Delivery(w.ctx(), job.DeliveryID(e.ID, "night")); err != nil || d.State != job.DeliveryHeld {
+		w.Errorf("for a paused destination: %+v, %v", d, err)
+	}
+	if _, err := w.Replay(w.ctx(), []string{out.ID}); err != nil {
+		w.Error(err)
+	}
+	if again := w.claim("one", "loader", 1); len(again) != 1 || again[0].Made != 1 || again[0].Tries != 0 {
+		w.Errorf("after a replay: %+v", again)
+	}
+	w.settle("one", job.Settlement{DeliveryID: out.ID, State: job.DeliveryPending, NextAttemptAt: w.at()})
+}
+
 func pausedDestinationHoldsItsDeliveries(w *world) {
 	w.track("one", 1, 4)
 	w.commit("one", w.ended(1, "loader"), w.ended(2, "loader", "slack"))

@@ -39,6 +39,7 @@ func Exercise(t *testing.T, open Open) {
 		"DeliveriesAreClaimedOnceAndInOrder":      deliveriesAreClaimedOnceAndInOrder,
 		"SettlingRecordsTheAttempt":               settlingRecordsTheAttempt,
 		"SettlingTwiceRecordsOnce":                settlingTwiceRecordsOnce,
+		"ExhaustionIsAnnouncedInItsTransaction":   exhaustionIsAnnouncedInItsTransaction,
 		"PausedDestinationHoldsItsDeliveries":     pausedDestinationHoldsItsDeliveries,
 		"RetryAfterStopsTheWholeDestination":      retryAfterStopsTheWholeDestination,
 		"ReplayKeepsIdsAndHistory":                replayKeepsIDsAndHistory,

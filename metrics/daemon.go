@@ -34,6 +34,12 @@ var apiCodes = []string{"200", "201", "202", "204", "400", "401", "403", "404", 
 // come beyond the lists above before they count as "other".
 const spareWords = 32
 
+// The results of a reload.
+const (
+	reloadSuccess = "success"
+	reloadFailure = "failure"
+)
+
 type daemonMetrics struct {
 	operation  *prometheus.HistogramVec
 	errors     *prometheus.CounterVec
@@ -42,6 +48,8 @@ type daemonMetrics struct {
 	panics     *prometheus.CounterVec
 	loops      *names
 	api        *prometheus.CounterVec
+	reloads    *prometheus.CounterVec
+	reloaded   prometheus.Gauge
 }
 
 func newDaemonMetrics(f promauto.Factory) daemonMetrics {
@@ -58,6 +66,13 @@ func newDaemonMetrics(f promauto.Factory) daemonMetrics {
 		loops: newNames(spareWords, loops...),
 		api: f.NewCounterVec(counter("api_requests_total",
 			"Answered requests to the HTTP API, by status code."), []string{"code"}),
+		reloads: f.NewCounterVec(counter("destinations_reloads_total",
+			"Changes of the destinations file, by whether they took effect; after a failure the old destinations stay in force."), []string{"result"}),
+		reloaded: f.NewGauge(gauge("destinations_last_reload_success_timestamp_seconds",
+			"When the destinations in force were read.")),
+	}
+	for _, result := range []string{reloadSuccess, reloadFailure} {
+		d.reloads.WithLabelValues(result)
 	}
 	for _, o := range operations {
 		d.operation.WithLabelValues(o)
@@ -121,4 +136,26 @@ func (m *Metrics) APIRequest(code int) {
 		return
 	}
 	m.daemon.api.WithLabelValues(codeLabel(code, apiCodes)).Inc()
+}
+
+// DestinationsRead says that destinations have come into force, at the start or
+// by a reload.
+func (m *Metrics) DestinationsRead() {
+	if m == nil {
+		return
+	}
+	m.daemon.reloaded.Set(seconds(m.now()))
+}
+
+// DestinationsReloaded counts a change of the destinations file, and whether it
+// took effect.
+func (m *Metrics) DestinationsReloaded(ok bool) {
+	switch {
+	case m == nil:
+	case ok:
+		m.daemon.reloads.WithLabelValues(reloadSuccess).Inc()
+		m.DestinationsRead()
+	default:
+		m.daemon.reloads.WithLabelValues(reloadFailure).Inc()
+	}
 }

@@ -117,13 +117,13 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(d.o.Grace, abort) })()
 	var settling sync.WaitGroup
 	settling.Go(func() { d.settler.run(hard) })
+	var running sync.WaitGroup
 	for ctx.Err() == nil {
 		d.mu.Lock()
 		lanes, reloaded := d.lanes, d.reloaded
 		d.mu.Unlock()
 		soft, stop := context.WithCancel(ctx)
-		d.strays(soft, lanes)
-		var running sync.WaitGroup
+		d.leftBehind(soft, lanes)
 		for _, l := range lanes {
 			running.Go(func() { l.run(soft, hard) })
 		}
@@ -131,47 +131,12 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 		case <-ctx.Done():
 		case <-reloaded:
 		}
+		// New lanes do not wait for what the old ones have in the air.
 		stop()
-		running.Wait()
 	}
+	running.Wait()
 	d.settler.close()
 	settling.Wait()
-	return nil
-}
-
-// strays says once which deliveries wait for destinations that are not
-// configured: they are kept, and go out when those come back.
-func (d *Dispatcher) strays(ctx context.Context, lanes map[string]*lane) {
-	if d.o.Counts == nil || ctx.Err() != nil {
-		return
-	}
-	counts, err := d.o.Counts()
-	if err != nil {
-		return // the lanes will say so
-	}
-	for name, states := range counts {
-		if n := states[job.DeliveryPending] + states[job.DeliveryHeld]; lanes[name] == nil && n > 0 {
-			d.o.Log.Warn("deliveries wait for a destination that is not configured", zap.String("destination", name), zap.Int64("count", n))
-		}
-	}
-}
-
-// Reload replaces the destinations. Lanes drain and start anew; nothing is lost,
-// since what waits are rows. When one of the new ones is at fault, all stay as
-// they were.
-func (d *Dispatcher) Reload(all []Destination) error {
-	lanes, err := d.build(all)
-	if err != nil {
-		return fmt.Errorf("reload destinations: %w", err)
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for _, one := range all {
-		d.o.Metrics.AddDestinations(one.Name)
-	}
-	d.all, d.lanes = slices.Clone(all), lanes
-	close(d.reloaded)
-	d.reloaded = make(chan struct{})
 	return nil
 }
 
@@ -319,7 +284,7 @@ func (d *Dispatcher) Views(ctx context.Context) ([]job.DestinationView, error) {
 		}
 		views = append(views, v)
 	}
-	return views, nil
+	return append(views, removedViews(all, states, counts)...), nil
 }
 
 // lostClaim reports whether an error means that another replica has taken over.

@@ -112,6 +112,10 @@ func newHouse(t *testing.T, outbox func(notify.Outbox) notify.Outbox, policy not
 	}
 	h.d, err = notify.NewDispatcher(notify.Options{
 		Outbox: box, Replica: func() job.ReplicaID { return "one" }, Tenant: tenant, Destinations: all, Policy: policy,
+		Counts: func() (map[string]map[job.DeliveryState]int64, error) {
+			counts, _, err := s.DeliveryStats()
+			return counts, err
+		},
 		NewSender: func(d notify.Destination) (notify.Sender, error) { return receivers[d.Name], nil },
 	})
 	if err != nil {
@@ -478,28 +482,6 @@ func TestDrainLetsWhatIsInTheAirFinish(t *testing.T) {
 			t.Errorf("after the drain: %v, want the eight in the air delivered and twelve pending", got)
 		}
 		h.close()
-	})
-}
-
-func TestReloadReplacesDestinationsAndKeepsTheOldOnesWhenAtFault(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		a, b := &receiver{}, &receiver{}
-		h := newHouse(t, nil, notify.Policy{}, map[string]*receiver{"a": a})
-		defer h.close()
-		b.seen = map[string]int{}
-		h.receivers["b"] = b
-		if err := h.d.Reload([]notify.Destination{{Name: "b"}, {Name: "b"}}); err == nil || len(h.d.Names()) != 1 {
-			t.Errorf("a bad reload: %v, names %v", err, h.d.Names())
-		}
-		if err := h.d.Reload([]notify.Destination{{Name: "b", Webhook: &notify.WebhookConfig{}}}); err != nil {
-			t.Fatal(err)
-		}
-		pass(time.Second)
-		h.finish(3)
-		pass(time.Second)
-		if n, _ := b.taken(); n != 3 || a.called() != 0 {
-			t.Errorf("after reload: b took %d, a was called %d times", n, a.called())
-		}
 	})
 }
 

@@ -15,6 +15,7 @@
 // Reading order: notify.go has the two interfaces; destinations.go what a
 // destination is, parse.go its file; route.go which destinations an event owes;
 // classify.go and judge.go what an attempt means, purely; dispatcher.go starts
-// the lanes and answers the operator; lane.go is the loop; settle.go records
+// the lanes and answers the operator; lane.go is the loop; reload.go
+// replaces destinations under way; settle.go records
 // attempts; exhausted.go announces what was given up.
 package notify

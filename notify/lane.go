@@ -30,6 +30,8 @@ type lane struct {
 	mu    sync.Mutex
 	state job.DestinationState
 	run1  time.Time // when the present run of failures began
+	began job.Instant
+	read  job.Instant // when state was read last
 }
 
 // Who paused a destination.
@@ -37,6 +39,7 @@ const (
 	pausedByOperator = "operator"
 	pausedByGone     = "gone"
 	pausedByFailing  = "failing"
+	pausedByRemoved  = "removed"
 )
 
 func newLane(owner *Dispatcher, d Destination, sender Sender) *lane {
@@ -73,12 +76,15 @@ func (l *lane) nudge() {
 func (l *lane) run(soft, hard context.Context) {
 	var sends sync.WaitGroup
 	defer sends.Wait()
-	l.load(soft)
+	l.mu.Lock()
+	l.began = job.At(l.o.Now())
+	l.mu.Unlock()
 	failures := 0
 	for soft.Err() == nil {
 		if !l.ready(soft) {
 			return
 		}
+		l.load(soft)
 		claimed, next, err := l.claim(soft)
 		wait := l.until(next)
 		switch {
@@ -105,8 +111,20 @@ func (l *lane) run(soft, hard context.Context) {
 	}
 }
 
-// load reads what is remembered of the destination.
+// load reads what is remembered of the destination, now and then: another
+// replica may have held or resumed it.
 func (l *lane) load(ctx context.Context) {
+	now := job.At(l.o.Now())
+	l.mu.Lock()
+	first := l.read == 0
+	due := first || now.Sub(l.read) >= bound
+	if due {
+		l.read = now
+	}
+	l.mu.Unlock()
+	if !due {
+		return
+	}
 	states, err := l.o.Outbox.Destinations(ctx)
 	if err != nil {
 		return // claiming respects it all the same
@@ -114,6 +132,9 @@ func (l *lane) load(ctx context.Context) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if s, ok := states[l.dest.Name]; ok {
+		if ours := l.state.Failures; !first || ours > s.Failures {
+			s.Failures = ours // ours is newer: it is not stored each time
+		}
 		l.state = s
 	}
 }
@@ -156,6 +177,12 @@ func (l *lane) claim(ctx context.Context) ([]job.Outgoing, job.Instant, error) {
 		if limit = 1; len(l.free) < cap(l.free) {
 			return nil, 0, nil // a probe is out: its end wakes the lane
 		}
+	}
+	if l.returned() {
+		if err := l.change(ctx, func(s *job.DestinationState) { s.Paused, s.PausedBy, s.PausedAt = false, "", 0 }); err != nil {
+			return nil, 0, err
+		}
+		l.log.Info("resumed: the destination is configured again")
 	}
 	if at, ok := l.probeAt(); ok {
 		if now := job.At(l.o.Now()); now < at {

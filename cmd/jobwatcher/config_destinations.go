@@ -23,6 +23,35 @@ const maxDestinationsFile = 4 << 20
 // destinations are those of the variables and those of the file. Every fault is
 // a line of the error.
 func (c *Config) destinations() ([]notify.Destination, error) {
+	text, err := c.destinationsText()
+	if err != nil {
+		return nil, err
+	}
+	return c.destinationsOf(text)
+}
+
+// destinationsText reads the destinations file; nil when there is none.
+func (c *Config) destinationsText() ([]byte, error) {
+	path := c.Daemon.DestinationsFile
+	if path == "" {
+		return nil, nil
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, withoutOp(err, path)
+	}
+	if info.Size() > maxDestinationsFile {
+		return nil, fmt.Errorf("%q is larger than %d bytes", path, maxDestinationsFile)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, withoutOp(err, path)
+	}
+	return text, nil
+}
+
+// destinationsOf are the destinations when the file has this text.
+func (c *Config) destinationsOf(text []byte) ([]notify.Destination, error) {
 	d := &c.Daemon
 	var all []notify.Destination
 	if url := source(d.SlackUrl, d.SlackUrlFile); !url.Empty() {
@@ -34,20 +63,6 @@ func (c *Config) destinations() ([]notify.Destination, error) {
 			hook.Secrets = []secret.Source{signing}
 		}
 		all = append(all, notify.Destination{Name: webhookName, Webhook: hook})
-	}
-	if d.DestinationsFile == "" {
-		return all, nil
-	}
-	info, err := os.Stat(d.DestinationsFile)
-	if err != nil {
-		return nil, withoutOp(err, d.DestinationsFile)
-	}
-	if info.Size() > maxDestinationsFile {
-		return nil, fmt.Errorf("%q is larger than %d bytes", d.DestinationsFile, maxDestinationsFile)
-	}
-	text, err := os.ReadFile(d.DestinationsFile)
-	if err != nil {
-		return nil, withoutOp(err, d.DestinationsFile)
 	}
 	more, bad := notify.ParseDestinations(text)
 	for _, taken := range all {

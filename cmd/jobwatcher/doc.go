@@ -12,6 +12,7 @@
 //   - config_check.go checks it, all faults at once.
 //   - config_values.go holds the values that are more than a word: budget, store URL, secrets with their files.
 //   - config_destinations.go gathers the destinations of variables and file.
+//   - reload.go takes a changed destinations file over while the daemon runs.
 //   - config_unknown.go warns about variables that nobody reads.
 //   - config_cli.go prints and checks the configuration, and makes deploy/config.md.
 //   - logger.go builds the zap logger.

@@ -249,6 +249,8 @@ func (a *app) printDestinations(rows []job.DestinationView) error {
 		d := &rows[i]
 		state := "ready"
 		switch {
+		case d.Removed:
+			state = "not configured any more"
 		case d.Paused && d.PausedBy != "":
 			state = "paused (" + d.PausedBy + ")"
 		case d.Paused:

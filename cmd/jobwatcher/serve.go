@@ -80,7 +80,8 @@ func serve(ctx context.Context, c *Config, log *zap.Logger, h hooks) error {
 func assemble(ctx context.Context, l *lifecycle, c *Config, log *zap.Logger, h hooks) (addresses, error) {
 	this := thisBuild()
 	log.Info("starting", zap.String("version", this.Version), zap.String("tenant", c.Daemon.Tenant))
-	destinations, err := c.destinations()
+	again := newReloader(c, log)
+	destinations, err := again.start()
 	if err != nil {
 		return addresses{}, fmt.Errorf("JOBWATCHER_DESTINATIONS_FILE: %w", err)
 	}
@@ -116,6 +117,11 @@ func assemble(ctx context.Context, l *lifecycle, c *Config, log *zap.Logger, h h
 		return addresses{}, err
 	}
 	m.Collect(w, kept)
+	m.DestinationsRead()
+	if c.Daemon.DestinationsFile != "" {
+		again.metrics, again.apply = m, d.Reload
+		l.Loop("destinations", func(soft, _ context.Context) error { return asked(soft, again.run(soft)) })
+	}
 
 	draining := make(chan struct{})
 	l.draining = func(ctx context.Context) {

@@ -95,8 +95,9 @@ type DestinationState struct {
 	Name string
 	// Paused: deliveries are held until somebody resumes it.
 	Paused bool
-	// PausedBy says who or what paused it: "operator", "gone" (410) or
-	// "failing" (too many failures; probed now and then).
+	// PausedBy says who or what paused it: "operator", "gone" (410),
+	// "failing" (too many failures; probed now and then) or "removed" (it is not
+	// configured any more).
 	PausedBy string
 	PausedAt Instant
 	// NotBefore is how long its own Retry-After asks us to wait.

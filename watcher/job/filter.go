@@ -28,6 +28,7 @@ type DestinationView struct {
 	On         []string                `json:"on,omitempty"`
 	Match      map[string]string       `json:"match,omitempty"`
 	Include    []string                `json:"include,omitempty"`
+	Removed    bool                    `json:"removed,omitempty"` // not configured any more; deliveries wait for it
 	Paused     bool                    `json:"paused"`
 	PausedBy   string                  `json:"paused_by,omitempty"`
 	PausedAt   Instant                 `json:"paused_at,omitzero"`

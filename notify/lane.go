@@ -356,7 +356,7 @@ func (l *lane) remember(ctx context.Context, reason job.Reason, v Verdict, faile
 		return
 	}
 	if v.Clamped {
-		l.log.Warn("the destination asks to wait longer than we obey", zap.Stringer("next_at", v.NotBefore))
+		l.log.Warn(fmt.Sprintf("the destination asks to wait %s, which is longer than we obey", failed.RetryAfter), zap.String("reason", string(reason)), zap.Stringer("next_at", v.NotBefore))
 	}
 	l.mu.Lock()
 	l.state.Failures++

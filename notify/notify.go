@@ -35,7 +35,20 @@ type Sender interface {
 type Answer struct {
 	Code int
 	Head string // first bytes of the body, capped, cleaned, without secrets
-	Key  string // fingerprint of the secret that signed first
+	Key  string // which secrets signed: name and fingerprint of each
+}
+
+// LateAfter is how late an event may go out without saying so: longer than the
+// first attempts of the schedule, so that a receiver's restart is not news.
+const LateAfter = 5 * time.Minute
+
+// Late is how long after it was stored an event goes out, or zero when that is
+// not worth saying.
+func Late(created job.Instant, now time.Time) time.Duration {
+	if late := now.Sub(created.Time()); !created.IsZero() && late > LateAfter {
+		return late
+	}
+	return 0
 }
 
 // SendError is why a send failed. Its text holds neither URL nor secret.

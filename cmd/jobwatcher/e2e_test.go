@@ -75,7 +75,7 @@ func TestJobsAreTrackedWatchedCountedAndAnnouncedOnce(t *testing.T) {
 			t.Errorf("no webhook says that %s is %s", id, outcome)
 		}
 		code, out, _ := d.cli("show", id.String())
-		if code != 0 || !strings.Contains(out, string(outcome)) || !strings.Contains(out, "to webhook 200") {
+		if code != 0 || !strings.Contains(out, string(outcome)) || !strings.Contains(out, "to webhook 200") || !strings.Contains(out, "LAST TRY") {
 			t.Errorf("show: exit %d\n%s", code, out)
 		}
 	}

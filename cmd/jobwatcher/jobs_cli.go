@@ -141,7 +141,7 @@ func (a *app) showCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "show ID",
 		GroupID: groupClient,
-		Short:   "Show one job with its timeline: every status, every delivery attempt",
+		Short:   "Show one job: who was told, when, what they said, and its whole timeline",
 		Args:    oneID,
 	}
 	server, out := serverFlag(cmd), outputFlag(cmd)
@@ -185,6 +185,9 @@ func (a *app) printJob(v *job.View) error {
 	if len(v.Timeline) == 0 {
 		return nil
 	}
+	if err := a.printTold(v.Timeline); err != nil {
+		return err
+	}
 	fmt.Fprintln(a.stdout)
 	t := console.NewTable("AT", "WHAT", "DETAIL")
 	for i := range v.Timeline {
@@ -192,6 +195,44 @@ func (a *app) printJob(v *job.View) error {
 		t.Row(clock(e.At), e.Kind, timelineDetail(e))
 	}
 	return t.Write(a.stdout)
+}
+
+// printTold says who was told what, when, and what they said last.
+func (a *app) printTold(timeline []job.TimelineEntry) error {
+	last, tries := map[string]*job.TimelineEntry{}, map[string]int{}
+	owed := 0
+	for i := range timeline {
+		switch e := &timeline[i]; e.Kind {
+		case "attempt":
+			last[e.DeliveryID] = e
+			tries[e.DeliveryID]++
+		case "delivery":
+			owed++
+		}
+	}
+	if owed == 0 {
+		return nil
+	}
+	fmt.Fprintln(a.stdout)
+	t := console.NewTable("DESTINATION", "EVENT", "STATE", "TRIES", "LAST TRY", "NEXT", "ANSWER", "DELIVERY")
+	now := time.Now()
+	for i := range timeline {
+		e := &timeline[i]
+		if e.Kind != "delivery" {
+			continue
+		}
+		at, said := "", ""
+		if l := last[e.DeliveryID]; l != nil {
+			at, said = clock(l.At), answerText(l)
+		}
+		t.Row(e.Destination, e.Event, string(e.State), strconv.Itoa(tries[e.DeliveryID]), at, nextLook(e.NextAt, now), said, e.DeliveryID)
+	}
+	return t.Write(a.stdout)
+}
+
+// answerText is what a receiver said.
+func answerText(e *job.TimelineEntry) string {
+	return (&job.Attempt{Code: e.Code, Reason: e.Reason, Answer: e.Answer}).Text()
 }
 
 func timelineDetail(e *job.TimelineEntry) string {
@@ -204,17 +245,23 @@ func timelineDetail(e *job.TimelineEntry) string {
 	if e.Polls > 0 {
 		parts = append(parts, fmt.Sprintf("after %d polls", e.Polls))
 	}
+	if e.Event != "" {
+		parts = append(parts, "of "+e.Event)
+	}
 	if e.Destination != "" {
 		parts = append(parts, "to "+e.Destination)
 	}
-	if e.Code != 0 {
-		parts = append(parts, strconv.Itoa(e.Code))
+	if e.State != "" {
+		parts = append(parts, string(e.State))
 	}
-	if e.Reason != job.NoReason {
-		parts = append(parts, string(e.Reason))
+	if text := answerText(e); text != "" {
+		parts = append(parts, text)
 	}
-	if e.Answer != "" {
-		parts = append(parts, fmt.Sprintf("%q", e.Answer))
+	if e.Took != nil {
+		parts = append(parts, "in "+secondsText(e.Took))
+	}
+	if e.NextAt != 0 {
+		parts = append(parts, "next "+clock(e.NextAt))
 	}
 	return strings.Join(parts, " ")
 }

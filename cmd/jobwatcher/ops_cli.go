@@ -88,37 +88,32 @@ func (a *app) showDelivery(ctx context.Context, c *apiclient.Client, id string, 
 		return nil
 	}
 	fmt.Fprintln(a.stdout)
-	t := console.NewTable("AT", "TOOK", "KEY", "ANSWER")
+	t := console.NewTable("AT", "TOOK", "SIGNED BY", "NEXT TRY", "ANSWER")
 	for i := range d.Attempts {
 		at := &d.Attempts[i]
-		t.Row(clock(at.At), secondsText(&at.TookSeconds), at.Key, attemptText(at))
+		t.Row(clock(at.At), secondsText(&at.TookSeconds), at.Key, clock(at.NextAt), attemptText(at))
 	}
 	return t.Write(a.stdout)
 }
 
 func attemptText(at *job.AttemptView) string {
-	var parts []string
-	if at.Code != 0 {
-		parts = append(parts, strconv.Itoa(at.Code))
-	}
-	if at.Reason != job.NoReason {
-		parts = append(parts, string(at.Reason))
-	}
-	if at.Answer != "" {
-		parts = append(parts, fmt.Sprintf("%q", at.Answer))
-	}
-	return strings.Join(parts, " ")
+	return (&job.Attempt{Code: at.Code, Reason: at.Reason, Answer: at.Answer}).Text()
 }
 
 func (a *app) replayCommand() *cobra.Command {
 	var filter apiclient.ReplayFilter
 	var since string
 	cmd := &cobra.Command{
-		Use:     "replay DELIVERY_ID... | --state S [--since 24h] [--destination D]",
+		Use:     "replay DELIVERY_ID... | --state S | --since 24h [--destination D]",
 		GroupID: groupClient,
 		Short:   "Send deliveries again, with the same webhook-id",
+		Long: `Sends deliveries again, delivered ones too, under the same ids: receivers that
+remember webhook-id see nothing twice. With --since alone, everything from then
+on. However many: they are taken at once and go out at no more than a hundred a
+second for each destination, the oldest first.`,
 		Example: `  jobwatcher replay dlv_5y2k…
-  jobwatcher replay --state exhausted --since 24h --destination loader`,
+  jobwatcher replay --state exhausted --since 24h --destination loader
+  jobwatcher replay --since 2026-03-14T09:00:00Z`,
 	}
 	cmd.Flags().StringVar(&filter.State, "state", "", "pending, delivered, held, exhausted")
 	cmd.Flags().StringVarP(&filter.Destination, "destination", "d", "", "name of a destination")

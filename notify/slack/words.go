@@ -9,11 +9,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jobwatcher/jobwatcher/notify"
 	"github.com/jobwatcher/jobwatcher/watcher/job"
 )
-
-// lateAfter is how late a message may be without saying so.
-const lateAfter = 5 * time.Minute
 
 // kind is how a type of event is spoken of: an icon, a title for a message of
 // its own, a word for lists, and its place there: what somebody must look at
@@ -151,14 +149,10 @@ func (f *fact) fault() string {
 
 // late is how long after its event the message goes out, or "".
 func late(created job.Instant, now time.Time) string {
-	if created.IsZero() {
-		return ""
+	if d := notify.Late(created, now); d > 0 {
+		return duration(d)
 	}
-	d := now.Sub(created.Time())
-	if d <= lateAfter {
-		return ""
-	}
-	return duration(d)
+	return ""
 }
 
 // duration in words of at most two units.

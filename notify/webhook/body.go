@@ -8,6 +8,8 @@ import (
 	"maps"
 	"net/url"
 	"slices"
+	"strconv"
+	"time"
 
 	"github.com/jobwatcher/jobwatcher/watcher/job"
 )
@@ -17,6 +19,8 @@ import (
 type Extras struct {
 	Query    bool
 	DataFile bool
+	// Late is how late the event goes out; it becomes data.late_seconds.
+	Late time.Duration
 }
 
 // envelope is a CloudEvent 1.0 in structured JSON mode. The order of its fields
@@ -38,7 +42,8 @@ type envelope struct {
 	Data            json.RawMessage `json:"data"`
 }
 
-// Body is what is posted for the event: the same bytes at each attempt.
+// Body is what is posted for the event: the same bytes at each attempt, but for
+// data.late_seconds when it goes out late.
 func Body(out job.Outgoing, x Extras) ([]byte, error) {
 	e := out.Event
 	data, err := withExtras(out, x)
@@ -76,7 +81,7 @@ func withExtras(out job.Outgoing, x Extras) (json.RawMessage, error) {
 	if x.DataFile && !out.DataFile.Empty() {
 		extras["data_file"] = out.DataFile.Reveal()
 	}
-	if len(extras) == 0 {
+	if len(extras) == 0 && x.Late <= 0 {
 		return data, nil
 	}
 	all, err := members(data)
@@ -84,15 +89,21 @@ func withExtras(out job.Outgoing, x Extras) (json.RawMessage, error) {
 		return nil, fmt.Errorf("read data: %w", err)
 	}
 	for i := range all {
-		if all[i].key != "job" || !bytes.HasPrefix(all[i].value, []byte("{")) {
+		if len(extras) == 0 || all[i].key != "job" || !bytes.HasPrefix(all[i].value, []byte("{")) {
 			continue
 		}
 		if all[i].value, err = merge(all[i].value, extras); err != nil {
 			return nil, fmt.Errorf("read data.job: %w", err)
 		}
 	}
+	if x.Late > 0 {
+		all = append(all, member{lateKey, strconv.AppendInt(nil, int64(x.Late/time.Second), 10)})
+	}
 	return object(all)
 }
+
+// lateKey is in data when the event goes out late.
+const lateKey = "late_seconds"
 
 // merge adds the texts at the end of an object that does not have them yet.
 func merge(into json.RawMessage, extras map[string]string) (json.RawMessage, error) {

@@ -193,3 +193,26 @@ func FuzzBodyIsValidWhateverTheQuery(f *testing.F) {
 		}
 	})
 }
+
+func TestEventThatGoesOutLateSaysHowLate(t *testing.T) {
+	t.Parallel()
+	for _, kind := range notifytest.SampleTypes() {
+		out := notifytest.Sample(kind)
+		body, err := Body(out, Extras{Query: true, Late: 2*time.Hour + 300*time.Millisecond})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got struct {
+			Data struct {
+				Late  *int64 `json:"late_seconds"`
+				Query string `json:"query"`
+			} `json:"data"`
+		}
+		if err := json.Unmarshal(body, &got); err != nil || got.Data.Late == nil || *got.Data.Late != 7200 {
+			t.Errorf("%s: %v in %s", kind, err, body)
+		}
+		if body, err = Body(out, Extras{}); err != nil || strings.Contains(string(body), "late_seconds") {
+			t.Errorf("%s in time: %v in %s", kind, err, body)
+		}
+	}
+}

@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/jobwatcher/jobwatcher/watcher/job"
 	"github.com/jobwatcher/jobwatcher/watcher/secret"
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 )
@@ -18,6 +20,7 @@ import (
 // signer signs with every live secret.
 type signer struct {
 	secrets []string
+	names   []string // which one it is: the file it stands in and its place there
 	hooks   []*standardwebhooks.Webhook
 }
 
@@ -28,8 +31,7 @@ var errSecret = errors.New(`the webhook secret is not "whsec_" followed by base6
 const secretPrefix = "whsec_"
 
 // newSigner reads the secrets in force, of which each source may hold several,
-// separated by lines or other white space; the first one's fingerprint goes into
-// the ledger. It is nil when no secret is configured.
+// separated by lines or other white space. It is nil when no secret is configured.
 func newSigner(sources []secret.Source) (*signer, error) {
 	s := &signer{}
 	for _, source := range sources {
@@ -44,10 +46,15 @@ func newSigner(sources []secret.Source) (*signer, error) {
 			// A file that is empty for a moment must not turn signatures off.
 			return nil, errors.New("the webhook secret is empty")
 		}
+		name := "secret"
+		if path := source.Path(); path != "" {
+			name = job.Cut(filepath.Base(path), maxSecretName)
+		}
 		for one := range strings.FieldsSeq(text.Reveal()) {
 			if err := s.add(one); err != nil {
 				return nil, err
 			}
+			s.names = append(s.names, name+"#"+strconv.Itoa(len(s.secrets)))
 		}
 	}
 	if len(s.hooks) == 0 {
@@ -89,15 +96,30 @@ func (s *signer) sign(h http.Header, id string, at time.Time, body []byte) error
 	return nil
 }
 
-// key is the fingerprint of the secret that signs first, for the ledger: 32 bits
-// of a hash, enough to tell two secrets apart and far too few to find one.
+// key says for the ledger which secrets signed: each one's name and fingerprint,
+// such as "loader#1 5f3a91c2, loader#2 0b7e44d1".
 func (s *signer) key() string {
 	if s == nil {
 		return ""
 	}
-	sum := sha256.Sum256([]byte("jobwatcher webhook key\x00" + strings.TrimPrefix(s.secrets[0], secretPrefix)))
+	all := make([]string, len(s.secrets))
+	for i, one := range s.secrets {
+		all[i] = s.names[i] + " " + fingerprint(one)
+	}
+	return job.Cut(strings.Join(all, ", "), maxKey)
+}
+
+// fingerprint has 32 bits of a hash: enough to tell two secrets apart and far
+// too few to find one.
+func fingerprint(one string) string {
+	sum := sha256.Sum256([]byte("jobwatcher webhook key\x00" + strings.TrimPrefix(one, secretPrefix)))
 	return hex.EncodeToString(sum[:4])
 }
+
+const (
+	maxSecretName = 40
+	maxKey        = 200
+)
 
 // known lists what must not come back in an answer.
 func (s *signer) known() []string {

@@ -119,8 +119,8 @@ func (s *Sender) Send(ctx context.Context, batch []job.Outgoing) (notify.Answer,
 	return answer, nil
 }
 
-// request builds the POST with everything read anew, and the fingerprint of
-// the secret that signs first.
+// request builds the POST with everything read anew, and says which secrets
+// sign.
 func (s *Sender) request(out job.Outgoing, at time.Time) (outbound.Request, string, error) {
 	target, err := s.url.Get()
 	if err != nil {
@@ -133,7 +133,9 @@ func (s *Sender) request(out job.Outgoing, at time.Time) (outbound.Request, stri
 	if err != nil {
 		return outbound.Request{}, "", err
 	}
-	body, err := Body(out, s.extras)
+	extras := s.extras
+	extras.Late = notify.Late(out.Event.CreatedAt, at)
+	body, err := Body(out, extras)
 	if err != nil {
 		return outbound.Request{}, "", err
 	}

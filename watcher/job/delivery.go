@@ -58,7 +58,7 @@ type Attempt struct {
 	Code   int    // HTTP status, zero when there was no answer
 	Reason Reason // why it failed; NoReason when it did not
 	Answer string // head of the answer, capped, cleaned, without secrets
-	Key    string // which secret signed, as a short fingerprint; "" when none did
+	Key    string // which secrets signed: name and fingerprint of each; "" when none did
 	NextAt Instant
 }
 

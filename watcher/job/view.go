@@ -38,19 +38,24 @@ type View struct {
 	Timeline          []TimelineEntry `json:"timeline,omitempty"` // only where one job is asked for
 }
 
-// TimelineEntry is one line of a job's story: a change of the job, or an
-// attempt at one of its deliveries.
+// TimelineEntry is one line of a job's story: a change of the job, a delivery
+// that came to be owed, or an attempt at it.
 type TimelineEntry struct {
 	At          Instant `json:"at"`
-	Kind        string  `json:"kind"` // a Change's kind, or "attempt"
+	Kind        string  `json:"kind"` // a Change's kind, "delivery" or "attempt"
 	Status      Status  `json:"status,omitempty"`
 	Outcome     Outcome `json:"outcome,omitempty"`
 	Polls       int64   `json:"polls,omitempty"`
 	Destination string  `json:"destination,omitempty"`
 	DeliveryID  string  `json:"delivery_id,omitempty"`
-	Code        int     `json:"code,omitempty"`
-	Reason      Reason  `json:"reason,omitempty"`
-	Answer      string  `json:"answer,omitempty"`
+	Event       string  `json:"event,omitempty"` // what it is told, as in a destination's `on`
+	// State is where the delivery stands now; with kind "delivery".
+	State  DeliveryState `json:"delivery_state,omitempty"`
+	Took   *float64      `json:"took_seconds,omitempty"` // of an attempt
+	Code   int           `json:"code,omitempty"`
+	Reason Reason        `json:"reason,omitempty"`
+	Answer string        `json:"answer,omitempty"`
+	NextAt Instant       `json:"next_attempt_at,omitzero"`
 }
 
 // View is the job in JSON without its query text; WithQuery adds it.

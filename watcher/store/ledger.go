@@ -124,6 +124,14 @@ func (s *Store) Delivery(ctx context.Context, id string) (d job.Delivery, err er
 	return ds[0], err
 }
 
+// What is replayed at once goes out in groups, so that ten thousand replays
+// neither overrun a receiver nor keep what happens meanwhile waiting: at most a
+// hundred a second for each destination.
+const (
+	replayGroup = 25
+	replayEvery = 250 * time.Millisecond
+)
+
 const replay = `UPDATE deliveries SET tries = 0, settled_at = 0,
 	state = CASE WHEN EXISTS (SELECT 1 FROM destinations WHERE name = deliveries.destination AND paused = 1) THEN 'held' ELSE 'pending' END,
 	next_attempt_at = `
@@ -135,14 +143,14 @@ func (s *Store) Replay(ctx context.Context, ids []string) (n int, err error) {
 	err = s.queue.do(ctx, func(ctx context.Context, tx *sql.Tx, now job.Instant) error {
 		n = 0
 		t := tally{}
-		for _, id := range ids {
+		for i, id := range ids {
 			var state string
 			if err := tx.QueryRowContext(ctx, `SELECT state FROM deliveries WHERE id = $1`, id).Scan(&state); errors.Is(err, sql.ErrNoRows) {
 				return fmt.Errorf("delivery %s: %w", job.Cut(id, 80), job.ErrNotFound)
 			} else if err != nil {
 				return fmt.Errorf("replay: %w", err)
 			}
-			changed, err := s.replay(ctx, tx, t, now, &where{conditions: []string{"id = $1"}, args: []any{id}})
+			changed, err := s.replay(ctx, tx, t, now.Add(time.Duration(i/replayGroup)*replayEvery), &where{conditions: []string{"id = $1"}, args: []any{id}})
 			if err != nil {
 				return err
 			}
@@ -153,7 +161,7 @@ func (s *Store) Replay(ctx context.Context, ids []string) (n int, err error) {
 	return n, err
 }
 
-// ReplayWhere is Replay for everything that the filter picks.
+// ReplayWhere is Replay for everything that the filter picks, oldest first.
 func (s *Store) ReplayWhere(ctx context.Context, f job.DeliveryFilter) (n int, err error) {
 	defer s.observe("replay", time.Now(), &err)
 	err = s.queue.do(ctx, func(ctx context.Context, tx *sql.Tx, now job.Instant) error {
@@ -166,13 +174,17 @@ func (s *Store) ReplayWhere(ctx context.Context, f job.DeliveryFilter) (n int, e
 	return n, err
 }
 
-// replay makes due again what w picks; those that were delivered come last, so
-// that none is changed twice.
+// replay makes due again what w picks, in groups; those that were delivered come
+// last, so that none is changed twice. The state is asked for again outside of
+// picked: on PostgreSQL a lane may have claimed a row since it was picked.
 func (s *Store) replay(ctx context.Context, tx *sql.Tx, t tally, now job.Instant, w *where) (int, error) {
 	args := append(slices.Clone(w.args), int64(now))
-	due := replay + "$" + strconv.Itoa(len(args))
-	open := where{conditions: append(slices.Clone(w.conditions), "state NOT IN ('sending', 'delivered')")}
-	done, err := tx.ExecContext(ctx, due+open.text(), args...)
+	picked := where{conditions: append(slices.Clone(w.conditions), "state <> 'sending'")}
+	due := fmt.Sprintf(`WITH picked AS (
+		SELECT id AS picked_id, (row_number() OVER (PARTITION BY destination ORDER BY created_at, id) - 1) / %d AS place FROM deliveries%s)
+		%s$%d + picked.place * %d FROM picked WHERE deliveries.id = picked.picked_id AND deliveries.state `,
+		replayGroup, picked.text(), replay, len(args), replayEvery.Milliseconds())
+	done, err := tx.ExecContext(ctx, due+"NOT IN ('sending', 'delivered')", args...)
 	if err != nil {
 		return 0, fmt.Errorf("replay: %w", err)
 	}
@@ -180,8 +192,7 @@ func (s *Store) replay(ctx context.Context, tx *sql.Tx, t tally, now job.Instant
 	if err != nil {
 		return 0, fmt.Errorf("replay: %w", err)
 	}
-	delivered := where{conditions: append(slices.Clone(w.conditions), "state = 'delivered'")}
-	n, err := s.leave(ctx, tx, t, due+delivered.text()+" RETURNING destination", args...)
+	n, err := s.leave(ctx, tx, t, due+"= 'delivered' RETURNING destination", args...)
 	if err != nil {
 		return 0, fmt.Errorf("replay: %w", err)
 	}

@@ -124,8 +124,8 @@ func (s *server) replay(w http.ResponseWriter, r *http.Request) error {
 	return answer(w, http.StatusAccepted, replayed{n})
 }
 
-// replayWhere sends again what a filter picks. The state must be named: without
-// it, everything that ever was delivered would be delivered again.
+// replayWhere sends again what a filter picks. A state or a time must be named:
+// without either, everything that ever was delivered would be delivered again.
 func (s *server) replayWhere(w http.ResponseWriter, r *http.Request) error {
 	if _, err := params(r); err != nil {
 		return err
@@ -172,8 +172,8 @@ func (s *server) replayFilter(b []byte) (f job.DeliveryFilter, err error) {
 	if f.States, err = words(url.Values{"state": {texts["state"]}}, "state", replayable); err != nil {
 		return f, err
 	}
-	if len(f.States) == 0 {
-		return f, invalid("state", texts["state"], "one of "+list(replayable))
+	if len(f.States) == 0 && texts["since"] == "" {
+		return f, invalid("state", texts["state"], "one of "+list(replayable)+"; or give since, for everything from then on")
 	}
 	return f, s.narrow(&f, texts["destination"], texts["job"], texts["since"])
 }

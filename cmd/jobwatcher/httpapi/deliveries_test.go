@@ -120,6 +120,7 @@ func TestReplayByFilter(t *testing.T) {
 		{`{"state":"held, exhausted","destination":"","job":null,"since":""}`, job.DeliveryFilter{States: []job.DeliveryState{job.DeliveryHeld, job.DeliveryExhausted}}, 2},
 		{`{"state":"delivered","destination":"slack"}`, job.DeliveryFilter{States: []job.DeliveryState{job.DeliveryDelivered}, Destination: "slack"}, 1},
 		{`{"state":"delivered","job":"` + id(1).String() + `"}`, job.DeliveryFilter{States: []job.DeliveryState{job.DeliveryDelivered}, Job: id(1)}, 1},
+		{`{"since":"1h","destination":"slack"}`, job.DeliveryFilter{Destination: "slack", Since: job.At(w.clock.Add(-time.Hour))}, 0},
 		{`{"state":"exhausted","since":"1h"}`, job.DeliveryFilter{States: []job.DeliveryState{job.DeliveryExhausted}, Since: job.At(w.clock.Add(-time.Hour))}, 0},
 		{`{"state":"exhausted","since":"2026-01-01T00:00:00.000Z"}`, job.DeliveryFilter{States: []job.DeliveryState{job.DeliveryExhausted}, Since: job.At(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))}, 1},
 	} {
@@ -129,17 +130,17 @@ func TestReplayByFilter(t *testing.T) {
 			t.Errorf("%s: replayed %d, want %d; filter (-want +got):\n%s", test.body, got.Replayed, test.n, diff)
 		}
 	}
-	if diff := cmp.Diff([]string{"*", "*", "slack", "*", "*", "*"}, w.woken); diff != "" {
+	if diff := cmp.Diff([]string{"*", "*", "slack", "*", "slack", "*", "*"}, w.woken); diff != "" {
 		t.Errorf("woken (-want +got):\n%s", diff)
 	}
 }
 
-// Without a state, everything that ever was delivered would be delivered again.
-func TestReplayNeedsAState(t *testing.T) {
+// Without a state or a time, everything that ever was delivered would be delivered again.
+func TestReplayNeedsAStateOrATime(t *testing.T) {
 	t.Parallel()
 	_, c := ledger(t)
 	for body, field := range map[string]string{
-		`{}`: "state", `{"destination":"loader"}`: "state", `{"state":""}`: "state", `{"state":null}`: "state", `{"state":"sending"}`: "state",
+		`{}`: "state", `{"since":""}`: "state", `{"since":null}`: "state", `{"destination":"loader"}`: "state", `{"state":""}`: "state", `{"state":null}`: "state", `{"state":"sending"}`: "state",
 		`{"state":["exhausted"]}`: "state", `{"state":"exhausted","since":24}`: "since", `{"state":"exhausted","since":"soon"}`: "since",
 		`{"state":"exhausted","job":"1"}`: "job", `{"state":"exhausted","destination":"A"}`: "destination", `[]`: "body", `{"states":"held"}`: "states",
 	} {

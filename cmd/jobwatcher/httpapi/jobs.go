@@ -182,10 +182,15 @@ func timeline(j *job.Job, deliveries []job.Delivery) []job.TimelineEntry {
 	}
 	for i := range deliveries {
 		d := &deliveries[i]
-		for _, a := range d.Attempts {
+		all = append(all, job.TimelineEntry{
+			At: d.CreatedAt, Kind: "delivery", Destination: d.Destination, DeliveryID: d.ID, Event: d.EventType.Short(),
+			State: d.State, NextAt: d.NextAttemptAt,
+		})
+		for k := range d.Attempts {
+			a := d.Attempts[k].View()
 			all = append(all, job.TimelineEntry{
-				At: a.At, Kind: "attempt", Destination: d.Destination, DeliveryID: d.ID,
-				Code: a.Code, Reason: a.Reason, Answer: a.Answer,
+				At: a.At, Kind: "attempt", Destination: d.Destination, DeliveryID: d.ID, Event: d.EventType.Short(),
+				Code: a.Code, Reason: a.Reason, Answer: a.Answer, Took: &a.TookSeconds, NextAt: a.NextAt,
 			})
 		}
 	}

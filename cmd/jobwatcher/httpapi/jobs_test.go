@@ -150,18 +150,20 @@ func TestOneJobIsShownWithItsTimeline(t *testing.T) {
 	w := newWorld(t)
 	w.put(rich(1))
 	w.deliveries["dlv_1"] = job.Delivery{
-		ID: "dlv_1", JobID: id(1), Destination: "loader", State: job.DeliveryDelivered,
-		Attempts: []job.Attempt{{N: 1, At: 5100, Code: 500, Reason: job.ReasonServer, Answer: "oops"}, {N: 2, At: 9000, Code: 200, Answer: "ok"}},
+		ID: "dlv_1", JobID: id(1), EventType: job.EventCompleted, Destination: "loader", State: job.DeliveryDelivered, CreatedAt: 5050,
+		Attempts: []job.Attempt{{N: 1, At: 5100, Took: time.Second, NextAt: 9000, Code: 500, Reason: job.ReasonServer, Answer: "oops"}, {N: 2, At: 9000, Code: 200, Answer: "ok"}},
 	}
 	w.deliveries["dlv_2"] = job.Delivery{ID: "dlv_2", JobID: id(2), Attempts: []job.Attempt{{N: 1, At: 1}}}
 	a := newClient(t, w, nil).do("GET", path(1)).want(200, "")
 	v := a.job()
+	took := []float64{0, 1}
 	want := []job.TimelineEntry{
 		{At: 1000, Kind: "tracked"},
 		{At: 2000, Kind: "status", Status: job.Accepted, Polls: 1},
 		{At: 5000, Kind: "finished", Status: job.Completed, Outcome: job.OutcomeCompleted, Polls: 4},
-		{At: 5100, Kind: "attempt", Destination: "loader", DeliveryID: "dlv_1", Code: 500, Reason: job.ReasonServer, Answer: "oops"},
-		{At: 9000, Kind: "attempt", Destination: "loader", DeliveryID: "dlv_1", Code: 200, Answer: "ok"},
+		{At: 5050, Kind: "delivery", Destination: "loader", DeliveryID: "dlv_1", Event: "completed", State: job.DeliveryDelivered},
+		{At: 5100, Kind: "attempt", Destination: "loader", DeliveryID: "dlv_1", Event: "completed", Took: &took[1], NextAt: 9000, Code: 500, Reason: job.ReasonServer, Answer: "oops"},
+		{At: 9000, Kind: "attempt", Destination: "loader", DeliveryID: "dlv_1", Event: "completed", Took: &took[0], Code: 200, Answer: "ok"},
 	}
 	if diff := cmp.Diff(want, v.Timeline); diff != "" {
 		t.Errorf("timeline (-want +got):\n%s", diff)

@@ -194,6 +194,30 @@ func replayKeepsIDsAndHistory(w *world) {
 	}
 }
 
+func manyReplaysGoOutInGroups(w *world) {
+	const many = 60
+	w.track("one", 1, many+1)
+	for n := 1; n <= many; n++ {
+		w.commit("one", w.ended(n, "loader", "slack"))
+	}
+	for _, out := range w.claim("one", "loader", many) {
+		w.settle("one", job.Settlement{DeliveryID: out.ID, State: job.DeliveryDelivered, Attempt: &job.Attempt{At: w.at(), Code: 200}})
+	}
+	sending := w.claim("one", "slack", 1)[0]
+	n, err := w.ReplayWhere(w.ctx(), job.DeliveryFilter{Since: w.at()})
+	w.must(err)
+	if want := 2*many - 1; n != want {
+		w.Errorf("replayed %d, want %d: all but the one that is being sent", n, want)
+	}
+	for i, want := range []int{25, 25, 10} {
+		if got := len(w.claim("one", "loader", many)); got != want {
+			w.Errorf("group %d: claimed %d, want %d", i, got, want)
+		}
+		w.pass(250 * time.Millisecond)
+	}
+	w.settle("one", job.Settlement{DeliveryID: sending.ID, State: job.DeliveryDelivered, Attempt: &job.Attempt{At: w.at(), Code: 200}})
+}
+
 func deliveryStatsLeaveNothingOpenOut(w *world) {
 	w.track("one", 1, 4)
 	first := w.at()

@@ -43,6 +43,7 @@ func Exercise(t *testing.T, open Open) {
 		"PausedDestinationHoldsItsDeliveries":     pausedDestinationHoldsItsDeliveries,
 		"RetryAfterStopsTheWholeDestination":      retryAfterStopsTheWholeDestination,
 		"ReplayKeepsIdsAndHistory":                replayKeepsIDsAndHistory,
+		"ManyReplaysGoOutInGroups":                manyReplaysGoOutInGroups,
 		"DeliveryStatsLeaveNothingOpenOut":        deliveryStatsLeaveNothingOpenOut,
 		"DeliveredAreCountedUntilForgotten":       deliveredAreCountedUntilForgotten,
 		"DeadReplicaIsInheritedWhole":             deadReplicaIsInheritedWhole,

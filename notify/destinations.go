@@ -17,6 +17,8 @@ type Destination struct {
 	On []string
 	// Match lists what a job's labels must be like, all of it.
 	Match []Matcher
+	// When restricts it further; nil does not.
+	When *When
 	// Include lists what it is told beside the ordinary: "query", "data_file".
 	Include []string
 
@@ -30,11 +32,20 @@ type WebhookConfig struct {
 	// Secrets sign; each source may hold several, one a line, while rotating.
 	Secrets []secret.Source
 	Headers map[string]secret.Text
+	// Template makes the body instead of the CloudEvent; nil does not. ContentType
+	// goes with it.
+	Template    *Template
+	ContentType string
+	// Fields are added at the top of a templated JSON body: what a receiver wants
+	// there and a template may not see, such as PagerDuty's routing_key.
+	Fields map[string]secret.Source
 }
 
 // SlackConfig is a Slack incoming webhook.
 type SlackConfig struct {
 	URL secret.Source
+	// Template makes the text of a message about one event; nil does not.
+	Template *Template
 }
 
 // What a destination may include.

@@ -263,7 +263,7 @@ func (d *Dispatcher) Views(ctx context.Context) ([]job.DestinationView, error) {
 		one := &all[i]
 		s := states[one.Name]
 		v := job.DestinationView{
-			Name: one.Name, Kind: one.Kind(), On: one.On, Include: one.Include,
+			Name: one.Name, Kind: one.Kind(), On: one.On, When: one.When.shown(), Include: one.Include,
 			Paused: s.Paused, PausedBy: s.PausedBy, PausedAt: s.PausedAt, NotBefore: s.NotBefore, Failures: s.Failures,
 			Deliveries: map[job.DeliveryState]int64{},
 		}

@@ -13,7 +13,8 @@
 // waits for a paused destination is held.
 //
 // Reading order: notify.go has the two interfaces; destinations.go what a
-// destination is, parse.go its file; route.go which destinations an event owes;
+// destination is, parse.go its file, when.go its conditions beyond labels,
+// template.go the operator's own texts, tried with template_samples.go; route.go which destinations an event owes;
 // classify.go and judge.go what an attempt means, purely; dispatcher.go starts
 // the lanes and answers the operator; lane.go is the loop; reload.go
 // replaces destinations under way; settle.go records

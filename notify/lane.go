@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"time"
 
@@ -296,6 +297,10 @@ func (l *lane) attempt(ctx context.Context, batch []job.Outgoing) (a job.Attempt
 	answer, err := l.send(ctx, batch)
 	a = job.Attempt{
 		At: job.At(began), Took: l.o.Now().Sub(began), Code: answer.Code, Answer: answer.Head, Key: answer.Key,
+	}
+	if answer.Note != "" {
+		l.log.Warn(answer.Note, zap.String("event_id", batch[0].EventID))
+		a.Answer = job.Cut(strings.TrimSpace(a.Answer+" ["+answer.Note+"]"), maxAnswer)
 	}
 	if err == nil {
 		return a, nil

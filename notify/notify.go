@@ -35,6 +35,9 @@ type Sender interface {
 type Answer struct {
 	Code int
 	Head string // first bytes of the body, capped, cleaned, without secrets
+	// Note says what the sender did otherwise than it was told to, for log and
+	// ledger: a template that failed. "" when nothing.
+	Note string
 	Key  string // which secrets signed: name and fingerprint of each
 }
 

@@ -2,10 +2,12 @@ package notify
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
+	"mime"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -28,6 +30,7 @@ type destinationYAML struct {
 	Name    string               `yaml:"name"`
 	On      []string             `yaml:"on"`
 	Match   map[string]yaml.Node `yaml:"match"`
+	When    *whenYAML            `yaml:"when"`
 	Include []string             `yaml:"include"`
 	Webhook *webhookYAML         `yaml:"webhook"`
 	Slack   *slackYAML           `yaml:"slack"`
@@ -40,11 +43,15 @@ type webhookYAML struct {
 	SecretFile  string            `yaml:"secret_file"`
 	SecretsFile string            `yaml:"secrets_file"`
 	Headers     map[string]string `yaml:"headers"`
+	Template    string            `yaml:"template"`
+	ContentType string            `yaml:"content_type"`
+	FieldsFiles map[string]string `yaml:"fields_files"`
 }
 
 type slackYAML struct {
-	URL     string `yaml:"url"`
-	URLFile string `yaml:"url_file"`
+	URL      string `yaml:"url"`
+	URLFile  string `yaml:"url_file"`
+	Template string `yaml:"template"`
 }
 
 // maxDestinations bounds one file: each destination has a lane of its own.
@@ -154,6 +161,9 @@ func (raw *destinationYAML) destination(at place) Destination {
 		}
 	}
 	d.Match = matchers(raw.Match, at)
+	if raw.When != nil {
+		d.When = raw.When.when(at)
+	}
 	switch {
 	case raw.Webhook != nil && raw.Slack != nil:
 		at.addf("slack", "given together with webhook; a destination is one of them")
@@ -161,6 +171,7 @@ func (raw *destinationYAML) destination(at place) Destination {
 		d.Webhook = raw.Webhook.config(at)
 	case raw.Slack != nil:
 		d.Slack = &SlackConfig{URL: urlSource(raw.Slack.URL, raw.Slack.URLFile, "slack", at)}
+		d.Slack.Template = templateOf(raw.Slack.Template, false, "slack", at)
 	default:
 		at.addf("webhook", "missing; a destination has either webhook or slack")
 	}
@@ -239,6 +250,7 @@ func (raw *webhookYAML) config(at place) *WebhookConfig {
 	if given > 1 {
 		at.addf("webhook.secret", "given more than once; use one of secret, secret_file and secrets_file")
 	}
+	raw.custom(c, at)
 	names := make([]string, 0, len(raw.Headers))
 	for k := range raw.Headers {
 		names = append(names, k)
@@ -255,6 +267,50 @@ func (raw *webhookYAML) config(at place) *WebhookConfig {
 		c.Headers[k] = secret.New(raw.Headers[k])
 	}
 	return c
+}
+
+// custom reads what makes a body of the operator's own.
+func (raw *webhookYAML) custom(c *WebhookConfig, at place) {
+	if raw.Template == "" {
+		if raw.ContentType != "" || len(raw.FieldsFiles) > 0 {
+			at.addf("webhook.template", "missing: content_type and fields_files belong to a template")
+		}
+		return
+	}
+	c.ContentType = cmp.Or(raw.ContentType, "application/json")
+	kind, _, err := mime.ParseMediaType(c.ContentType)
+	if err != nil {
+		at.addf("webhook.content_type", "%q is not a media type such as application/json", job.Cut(c.ContentType, 80))
+	}
+	asJSON := strings.HasSuffix(kind, "json")
+	c.Template = templateOf(raw.Template, asJSON, "webhook", at)
+	for name, path := range raw.FieldsFiles {
+		source := secret.File(path)
+		if text, err := source.Get(); err != nil {
+			at.addf("webhook.fields_files."+name, "%s", err)
+		} else if text.Empty() {
+			at.addf("webhook.fields_files."+name, "%q is empty", path)
+		}
+		if !asJSON {
+			at.addf("webhook.fields_files."+name, "only a JSON body has fields, and content_type is another")
+		}
+		if c.Fields == nil {
+			c.Fields = map[string]secret.Source{}
+		}
+		c.Fields[name] = source
+	}
+}
+
+// templateOf parses a template and tries it; nil for "".
+func templateOf(text string, asJSON bool, field string, at place) *Template {
+	if text == "" {
+		return nil
+	}
+	t, err := ParseTemplate(text, asJSON)
+	if err != nil {
+		at.addf(field+".template", "%s", err)
+	}
+	return t
 }
 
 // reserved are the headers that are ours to set.

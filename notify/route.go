@@ -86,6 +86,11 @@ func route(all []Destination, e *job.Event) []string {
 			if ok, _ := serves(e.Job); !ok {
 				continue
 			}
+			if d.When != nil {
+				if ok, _ := d.When.holds(e.Job, max(e.Time, 1)); !ok {
+					continue
+				}
+			}
 		}
 		names = append(names, d.Name)
 	}
@@ -104,6 +109,9 @@ func explainRoute(all []Destination, j *job.Job) []job.RouteReason {
 			r.On = slices.Clone(announced)
 		}
 		r.Matches, r.Why = d.serves(j)
+		if r.Matches && d.When != nil && !d.When.IsZero() {
+			explainWhen(&r, j, d.When)
+		}
 		reasons = append(reasons, r)
 	}
 	for _, name := range j.Destinations {
@@ -114,12 +122,44 @@ func explainRoute(all []Destination, j *job.Job) []job.RouteReason {
 	return reasons
 }
 
+// explainWhen adds what the destination asks for beyond labels. Of a job that
+// has not ended, only the tenant is known.
+func explainWhen(r *job.RouteReason, j *job.Job, w *When) {
+	at := job.Instant(0)
+	if j.State == job.Finished {
+		at = max(j.FinishedAt, 1)
+	}
+	ok, why := w.holds(j, at)
+	switch {
+	case !ok:
+		r.Matches, r.Why = false, why
+	case at == 0:
+		var asks []string
+		for name, text := range w.shown() {
+			if name != "tenant" {
+				asks = append(asks, name+" "+text)
+			}
+		}
+		if slices.Sort(asks); len(asks) > 0 {
+			r.Why += "; it depends on how it ends: " + strings.Join(asks, ", ")
+		}
+	}
+}
+
 // keepsDataFile reports whether some destination that serves the job asks for
 // the result link.
 func keepsDataFile(all []Destination, j *job.Job) bool {
 	for i := range all {
 		d := &all[i]
-		if ok, _ := d.serves(j); ok && d.Includes(IncludeDataFile) && d.wants(job.EventCompleted) {
+		if !d.Includes(IncludeDataFile) || !d.wants(job.EventCompleted) {
+			continue
+		}
+		if d.When != nil {
+			if ok, _ := d.When.holds(j, max(j.FinishedAt, 1)); !ok {
+				continue
+			}
+		}
+		if ok, _ := d.serves(j); ok {
 			return true
 		}
 	}

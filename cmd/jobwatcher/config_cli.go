@@ -126,6 +126,8 @@ again whenever they are used, so that a rotated Kubernetes Secret needs no resta
 	}
 	b.WriteString(`
 The command line reads two more when it talks to a daemon: ` + "`" + serverVariable + "`" + ` (default ` + "`" + defaultServer + "`" + `) and ` + "`JOBWATCHER_API_TOKEN`" + ` (or its ` + "`_FILE`" + `).
+
+What ` + "`JOBWATCHER_DESTINATIONS_FILE`" + ` may hold is in [destinations/README.md](destinations/README.md).
 `)
 	return b.String()
 }

@@ -18,7 +18,7 @@
 //
 // Reading order: slack.go (the sender and its lane), answer.go (Slack's ways of
 // saying no), pacer.go (one message a second for each URL), blocks.go (the
-// message about one event), digest.go (the one about many), words.go (durations,
+// message about one event), custom.go (the same in the operator's own words), digest.go (the one about many), words.go (durations,
 // counts and titles in words), limits.go (cutting, escaping, and the message
 // that cannot grow too large).
 package slack

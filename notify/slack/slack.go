@@ -39,6 +39,7 @@ type Sender struct {
 	url      secret.Source
 	limiter  *rate.Limiter
 	renderer renderer
+	dest     notify.Destination
 }
 
 var _ notify.LaneSender = (*Sender)(nil)
@@ -49,7 +50,7 @@ func New(d notify.Destination, o Options) (*Sender, error) {
 	if d.Slack == nil {
 		return nil, fmt.Errorf("destination %s: it is no Slack webhook", d.Name)
 	}
-	s := &Sender{client: o.Client, url: d.Slack.URL, renderer: renderer{
+	s := &Sender{dest: d, client: o.Client, url: d.Slack.URL, renderer: renderer{
 		query: d.Includes(notify.IncludeQuery), dataFile: d.Includes(notify.IncludeDataFile),
 	}}
 	if s.url.Path() == "" {
@@ -101,8 +102,9 @@ func (s *Sender) Send(ctx context.Context, batch []job.Outgoing) (notify.Answer,
 	if len(batch) == 0 {
 		return notify.Answer{}, fault(errors.New("there is no event to send"))
 	}
-	m := s.renderer.render(batch, time.Now())
+	m, note := s.message(batch, time.Now())
 	answer, v, err := s.post(ctx, m, batch)
+	answer.Note = note
 	if err == nil && v.reason == job.ReasonRejected && strings.HasPrefix(v.word, "invalid_blocks") {
 		// Slack's rules for blocks change; better a plain message than none.
 		if err := s.limiter.Wait(ctx); err != nil {
@@ -110,6 +112,7 @@ func (s *Sender) Send(ctx context.Context, batch []job.Outgoing) (notify.Answer,
 		}
 		m.Blocks = nil
 		answer, v, err = s.post(ctx, m, batch)
+		answer.Note = note
 	}
 	switch {
 	case err != nil:

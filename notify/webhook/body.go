@@ -19,6 +19,9 @@ import (
 type Extras struct {
 	Query    bool
 	DataFile bool
+	// Fault is why the destination's template failed; it becomes
+	// data.template_error.
+	Fault string
 	// Late is how late the event goes out; it becomes data.late_seconds.
 	Late time.Duration
 }
@@ -81,7 +84,7 @@ func withExtras(out job.Outgoing, x Extras) (json.RawMessage, error) {
 	if x.DataFile && !out.DataFile.Empty() {
 		extras["data_file"] = out.DataFile.Reveal()
 	}
-	if len(extras) == 0 && x.Late <= 0 {
+	if len(extras) == 0 && x.Late <= 0 && x.Fault == "" {
 		return data, nil
 	}
 	all, err := members(data)
@@ -98,6 +101,13 @@ func withExtras(out job.Outgoing, x Extras) (json.RawMessage, error) {
 	}
 	if x.Late > 0 {
 		all = append(all, member{lateKey, strconv.AppendInt(nil, int64(x.Late/time.Second), 10)})
+	}
+	if x.Fault != "" {
+		fault, err := json.Marshal(x.Fault)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, member{"template_error", fault})
 	}
 	return object(all)
 }

@@ -15,6 +15,7 @@
 // URL, secrets and header values are read again for each attempt: a rotated
 // file counts from the next one on.
 //
-// Reading order: body.go (the body), sign.go (the signatures and their keys),
+// Reading order: body.go (the body), custom.go (a body of the operator's own
+// making), sign.go (the signatures and their keys),
 // webhook.go (the sender).
 package webhook

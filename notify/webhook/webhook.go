@@ -25,6 +25,7 @@ type Sender struct {
 	secrets []secret.Source
 	headers map[string]secret.Text
 	extras  Extras
+	dest    notify.Destination
 }
 
 var _ notify.Sender = (*Sender)(nil)
@@ -44,7 +45,7 @@ func New(d notify.Destination, client *outbound.Client) (*Sender, error) {
 		return nil, fmt.Errorf("destination %s: it is no webhook", d.Name)
 	}
 	s := &Sender{
-		client: client, url: c.URL, secrets: c.Secrets, headers: map[string]secret.Text{},
+		dest: d, client: client, url: c.URL, secrets: c.Secrets, headers: map[string]secret.Text{},
 		extras: Extras{Query: d.Includes(notify.IncludeQuery), DataFile: d.Includes(notify.IncludeDataFile)},
 	}
 	for name, value := range c.Headers {
@@ -104,12 +105,12 @@ func (s *Sender) Send(ctx context.Context, batch []job.Outgoing) (notify.Answer,
 	if len(batch) != 1 {
 		return notify.Answer{}, fault(fmt.Errorf("a webhook takes one event at a time, not %d", len(batch)))
 	}
-	request, key, err := s.request(batch[0], time.Now())
+	request, key, note, err := s.request(batch[0], time.Now())
 	if err != nil {
 		return notify.Answer{}, fault(err)
 	}
 	got, err := s.client.Post(ctx, request)
-	answer := notify.Answer{Code: got.Code, Head: got.Head, Key: key}
+	answer := notify.Answer{Code: got.Code, Head: got.Head, Key: key, Note: note}
 	if err != nil {
 		return answer, &notify.SendError{Reason: notify.ClassifyError(err), Err: err}
 	}
@@ -120,35 +121,35 @@ func (s *Sender) Send(ctx context.Context, batch []job.Outgoing) (notify.Answer,
 }
 
 // request builds the POST with everything read anew, and says which secrets
-// sign.
-func (s *Sender) request(out job.Outgoing, at time.Time) (outbound.Request, string, error) {
+// sign; note says that the template failed.
+func (s *Sender) request(out job.Outgoing, at time.Time) (r outbound.Request, key, note string, err error) {
 	target, err := s.url.Get()
 	if err != nil {
-		return outbound.Request{}, "", fmt.Errorf("read URL: %w", err)
+		return outbound.Request{}, "", "", fmt.Errorf("read URL: %w", err)
 	}
 	if _, err := outbound.ParseURL(target); err != nil {
-		return outbound.Request{}, "", err
+		return outbound.Request{}, "", "", err
 	}
 	signing, err := newSigner(s.secrets)
 	if err != nil {
-		return outbound.Request{}, "", err
+		return outbound.Request{}, "", "", err
 	}
 	extras := s.extras
 	extras.Late = notify.Late(out.Event.CreatedAt, at)
-	body, err := Body(out, extras)
+	body, contentType, fields, note, err := s.body(out, extras, at)
 	if err != nil {
-		return outbound.Request{}, "", err
+		return outbound.Request{}, "", "", err
 	}
 	h := http.Header{}
-	known := signing.known()
+	known := append(signing.known(), fields...)
 	for name, value := range s.headers {
 		h.Set(name, value.Reveal())
 		// "Bearer abc" is as secret without its first word.
 		known = append(append(known, value.Reveal()), strings.Fields(value.Reveal())...)
 	}
-	h.Set("Content-Type", ContentType)
+	h.Set("Content-Type", contentType)
 	if err := signing.sign(h, out.Event.ID, at, body); err != nil {
-		return outbound.Request{}, "", err
+		return outbound.Request{}, "", "", err
 	}
 	known = append(known, strings.Fields(h.Get("Webhook-Signature"))...)
 	if s.extras.Query {
@@ -157,7 +158,7 @@ func (s *Sender) request(out job.Outgoing, at time.Time) (outbound.Request, stri
 	if s.extras.DataFile {
 		known = append(known, out.DataFile.Reveal())
 	}
-	return outbound.Request{URL: target, Header: h, Body: body, Secrets: long(known)}, signing.key(), nil
+	return outbound.Request{URL: target, Header: h, Body: body, Secrets: long(known)}, signing.key(), note, nil
 }
 
 // long leaves out what is too short to be a secret: blanking "on" or "v1" would

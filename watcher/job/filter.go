@@ -27,6 +27,7 @@ type DestinationView struct {
 	Kind       string                  `json:"kind"` // "webhook", "slack"
 	On         []string                `json:"on,omitempty"`
 	Match      map[string]string       `json:"match,omitempty"`
+	When       map[string]string       `json:"when,omitempty"`
 	Include    []string                `json:"include,omitempty"`
 	Removed    bool                    `json:"removed,omitempty"` // not configured any more; deliveries wait for it
 	Paused     bool                    `json:"paused"`

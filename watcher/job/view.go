@@ -58,6 +58,33 @@ type TimelineEntry struct {
 	NextAt Instant       `json:"next_attempt_at,omitzero"`
 }
 
+// GroupView is a group in JSON: data.group of a dev.jobwatcher.group.finished
+// event.
+type GroupView struct {
+	Name string `json:"name"`
+	// Outcome is completed when all of its jobs have, and failed as soon as one
+	// has not.
+	Outcome  Outcome `json:"outcome"`
+	Jobs     int     `json:"jobs"`     // how many were tracked, those that go on included
+	Finished int     `json:"finished"` // how many had ended
+	Failed   int     `json:"failed"`   // how many of those did not complete
+	// Members are its jobs, those that did not complete first; at most
+	// MaxGroupMembers of them.
+	Members []GroupMember `json:"members"`
+}
+
+// GroupMember is one job of a group in JSON.
+type GroupMember struct {
+	ID         ID      `json:"id"`
+	Status     Status  `json:"status"`
+	Outcome    Outcome `json:"outcome"` // "" while it goes on
+	Error      string  `json:"error,omitempty"`
+	OutputRows *int64  `json:"output_rows"`
+}
+
+// MaxGroupMembers bounds how many jobs one event lists.
+const MaxGroupMembers = 100
+
 // View is the job in JSON without its query text; WithQuery adds it.
 func (j *Job) View() View {
 	v := View{

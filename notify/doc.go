@@ -12,6 +12,11 @@
 // delivered is tried for a day, then exhausted: kept, visible, replayable. What
 // waits for a paused destination is held.
 //
+// Besides jobs, two events are about more: a delivery that is given up is
+// announced to others, and a group of jobs is announced once, when the first of
+// them has not completed or the last one has. What a destinations file may hold,
+// templates and the rule for groups are in deploy/destinations/README.md.
+//
 // Reading order: notify.go has the two interfaces; destinations.go what a
 // destination is, parse.go its file, when.go its conditions beyond labels,
 // template.go the operator's own texts, tried with template_samples.go; route.go which destinations an event owes;

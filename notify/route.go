@@ -86,7 +86,7 @@ func route(all []Destination, e *job.Event) []string {
 			if ok, _ := serves(e.Job); !ok {
 				continue
 			}
-			if d.When != nil {
+			if d.When != nil && e.Type != job.EventGroupFinished { // of a job's end, not of a set's
 				if ok, _ := d.When.holds(e.Job, max(e.Time, 1)); !ok {
 					continue
 				}

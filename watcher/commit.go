@@ -228,7 +228,7 @@ func (c *committer) store(ctx context.Context, batch []*change) {
 		if c.w.stored(ch, results[i]) {
 			again = append(again, ch)
 		} else if results[i] == nil {
-			woken = append(woken, ch.update.Destinations...)
+			woken = append(append(woken, ch.update.Destinations...), ch.update.GroupDestinations...)
 		}
 	}
 	c.putBack(again)

@@ -68,7 +68,7 @@ func (c *committer) prepare(ctx context.Context, batch []*change) ([]*change, er
 		switch {
 		case found && ch.tries > 0 && isStored(&j, &ch.update):
 			c.w.stored(ch, nil)
-			c.w.o.Wake(ch.update.Destinations...)
+			c.w.o.Wake(slices.Concat(ch.update.Destinations, ch.update.GroupDestinations)...)
 		case !found && ch.unbuilt():
 			// Gone, or gone and back: what is ours is read again.
 			c.w.stored(ch, job.ErrNotFound)
@@ -131,6 +131,12 @@ func (w *Watcher) announce(c *change, j job.Job) (err error) {
 	}
 	c.update.KeepDataFile = c.update.Seen != nil && w.o.KeepDataFile(j)
 	c.update.Event, c.update.Destinations = &e, names
+	if c.update.Outcome != job.Undecided && j.Group != "" {
+		// Whether this end decides the group, the store finds out when it commits.
+		c.update.GroupDestinations = distinct(w.o.Route(job.Event{
+			Type: job.EventGroupFinished, Tenant: w.o.Tenant, Subject: j.Group, Time: at, CreatedAt: c.update.At, Job: &j,
+		}))
+	}
 	c.job, c.built = j, true
 	return nil
 }

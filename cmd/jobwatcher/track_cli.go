@@ -31,7 +31,7 @@ Long lists are streamed. The labels and the rest apply to every job given.`,
 	cmd.Flags().StringArrayVarP(&labels, "label", "l", nil, "label as key=value; may be repeated")
 	cmd.Flags().StringArrayVarP(&destinations, "destination", "d", nil, "tell only this destination; may be repeated")
 	cmd.Flags().DurationVar(&deadline, "deadline", 0, "the job is overdue after this (default: the daemon's JOBWATCHER_DEADLINE)")
-	cmd.Flags().StringVar(&group, "group", "", "joins jobs into a set")
+	cmd.Flags().StringVar(&group, "group", "", "joins jobs into a set, announced together to destinations with on: [group_finished]")
 	cmd.Flags().StringVarP(&file, "file", "f", "", "file with one job ID per line")
 	server, out := serverFlag(cmd), outputFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {

@@ -41,7 +41,8 @@ func SampleOf(t job.EventType, id job.ID) job.Outgoing {
 	switch t {
 	case job.EventGroupFinished:
 		e.Subject, e.JobID = "month-end", job.ID{}
-		e.Data = json.RawMessage(`{"group":{"name":"month-end","jobs":12,"failed":1}}`)
+		e.Data = json.RawMessage(`{"group":{"name":"month-end","outcome":"failed","jobs":12,"finished":9,"failed":1,"members":[{"id":"` + id.String() +
+			`","status":"failed","outcome":"failed","error":"out of memory <!here>","output_rows":null}]}}`)
 		out.Query = ""
 	case job.EventDeliveryExhausted:
 		e.Subject = "dlv_0123456789abcdefghjkmnpqrs"

@@ -111,6 +111,13 @@ func fields(f *fact) []*slackgo.TextBlockObject {
 		}
 	case f.Event.Type == job.EventGroupFinished:
 		add("Group", code(f.Event.Subject, maxSubject))
+		if g := &f.group; g.Jobs > 0 {
+			add("Jobs", count(int64(g.Jobs)))
+			add("Did not complete", count(int64(g.Failed)))
+			if open := g.Jobs - g.Finished; open > 0 {
+				add("Go on", count(int64(open)))
+			}
+		}
 	case f.Event.Type == job.EventTest:
 		add("Destination", code(f.Event.Subject, maxSubject))
 	case !f.found:

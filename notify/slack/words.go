@@ -67,6 +67,7 @@ type fact struct {
 	job   job.View
 	found bool
 	about aboutDelivery
+	group job.GroupView
 }
 
 // aboutDelivery is what the data of an exhausted delivery tells.
@@ -82,10 +83,14 @@ func read(o job.Outgoing) fact {
 	var data struct {
 		Job      json.RawMessage `json:"job"`
 		Delivery aboutDelivery   `json:"delivery"`
+		Group    json.RawMessage `json:"group"`
 	}
 	// Data that cannot be read leaves a message that names the event.
 	if err := json.Unmarshal(o.Event.Data, &data); err == nil {
 		f.about = data.Delivery
+		if json.Unmarshal(data.Group, &f.group) != nil {
+			f.group = job.GroupView{}
+		}
 		f.found = json.Unmarshal(data.Job, &f.job) == nil && f.job.ID != job.ID{}
 	}
 	return f
@@ -140,6 +145,10 @@ func (f *fact) labels() string {
 func (f *fact) fault() string {
 	if f.Event.Type == job.EventDeliveryExhausted {
 		return f.about.Why
+	}
+	if len(f.group.Members) > 0 && f.group.Failed > 0 {
+		m := &f.group.Members[0] // those that did not complete come first
+		return strings.TrimSuffix(m.ID.String()+" "+string(m.Outcome)+": "+m.Error, ": ")
 	}
 	if f.job.Error == "" && f.Event.Type == job.EventFailed {
 		return "Zuora gave no error text."

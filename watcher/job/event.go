@@ -83,6 +83,13 @@ func EventID(tenant, subject string, t EventType) string {
 	return derivedID("evt_", tenant, subject, string(t))
 }
 
+// GroupEventID derives the id of the event that announces one round of a group:
+// the round is named by the job that founded it, so that a name that is used
+// again is announced again.
+func GroupEventID(tenant, group, founder string) string {
+	return EventID(tenant, group+" "+founder, EventGroupFinished)
+}
+
 // DeliveryID derives the id of the one delivery that an event owes a destination.
 func DeliveryID(eventID, destination string) string {
 	return derivedID("dlv_", eventID, destination)

@@ -31,4 +31,6 @@ type Update struct {
 	// as it is, and so are its deliveries.
 	Event        *Event
 	Destinations []string
+	// GroupDestinations are told when this end decides the job's group.
+	GroupDestinations []string
 }

@@ -49,7 +49,7 @@ const updateSeen = `UPDATE jobs SET query = $3, source_data = $4, created_by = $
 
 func (s *Store) apply(ctx context.Context, tx *sql.Tx, replica job.ReplicaID, u *job.Update, now job.Instant) error {
 	id := u.ID.String()
-	history, err := s.history(ctx, tx, u)
+	history, group, err := s.history(ctx, tx, u)
 	if err != nil {
 		return err
 	}
@@ -77,10 +77,15 @@ func (s *Store) apply(ctx context.Context, tx *sql.Tx, replica job.ReplicaID, u 
 			return err
 		}
 	}
-	if u.Event == nil {
+	if u.Event != nil {
+		if err := s.emit(ctx, tx, u.Event, u.Destinations, now); err != nil {
+			return err
+		}
+	}
+	if u.Outcome == job.Undecided || group == "" {
 		return nil
 	}
-	return s.emit(ctx, tx, u.Event, u.Destinations, now)
+	return s.ended(ctx, tx, u, group, now)
 }
 
 // missed says why an update met no row: the job is gone, ends already (a commit
@@ -100,25 +105,25 @@ func (s *Store) missed(ctx context.Context, tx *sql.Tx, u *job.Update) error {
 	return fmt.Errorf("job %s: %w", u.ID, job.ErrConflict)
 }
 
-func (s *Store) history(ctx context.Context, tx *sql.Tx, u *job.Update) (string, error) {
-	var text string
-	err := tx.QueryRowContext(ctx, `SELECT history FROM jobs WHERE tenant = $1 AND id = $2`, u.Tenant, u.ID.String()).Scan(&text)
+// history is the job's with what the update adds, and its group.
+func (s *Store) history(ctx context.Context, tx *sql.Tx, u *job.Update) (text, group string, err error) {
+	err = tx.QueryRowContext(ctx, `SELECT history, group_name FROM jobs WHERE tenant = $1 AND id = $2`, u.Tenant, u.ID.String()).Scan(&text, &group)
 	if errors.Is(err, sql.ErrNoRows) {
-		return "", fmt.Errorf("job %s: %w", u.ID, job.ErrNotFound)
+		return "", "", fmt.Errorf("job %s: %w", u.ID, job.ErrNotFound)
 	}
 	if err != nil || len(u.History) == 0 {
-		return text, err
+		return text, group, err
 	}
 	var all []job.Change
 	if err := json.Unmarshal([]byte(text), &all); err != nil {
-		return "", fmt.Errorf("read history: %w", err)
+		return "", "", fmt.Errorf("read history: %w", err)
 	}
 	all = append(all, u.History...)
 	if over := len(all) - maxHistory; over > 0 {
 		all = append(all[:1], all[1+over:]...)
 	}
 	b, err := json.Marshal(all)
-	return string(b), err
+	return string(b), group, err
 }
 
 // emit stores an event and the deliveries it owes. One that is stored already

@@ -5,7 +5,8 @@
 // is everything in which the two databases differ; combiner.go is the one way to
 // write: group commit. replicas.go says who owns what; track.go takes jobs in
 // and hands them to their owner; commit.go is the one transaction of state,
-// event and deliveries; deliveries.go is the outbox and ledger.go its history
+// event and deliveries; groups.go is the part of both that is about sets of
+// jobs; deliveries.go is the outbox and ledger.go its history
 // and replay; jobs.go reads jobs; stats.go counts for the scrape; retain.go
 // deletes what is old.
 package store

@@ -33,8 +33,14 @@ func (s *Store) Purge(ctx context.Context, before job.Instant, limit int) (n int
 			if _, err := tx.ExecContext(ctx, `DELETE FROM jobs WHERE tenant = $1 AND id = $2`, k.tenant, k.id); err != nil {
 				return fmt.Errorf("delete old job: %w", err)
 			}
+			if _, err := tx.ExecContext(ctx, `DELETE FROM group_jobs WHERE tenant = $1 AND job_id = $2`, k.tenant, k.id); err != nil {
+				return fmt.Errorf("delete old job: %w", err)
+			}
 		}
 		n = len(old)
+		if err := s.purgeJobless(ctx, tx, t, before, limit); err != nil {
+			return err
+		}
 		return s.count(ctx, tx, t)
 	})
 	return n, err
@@ -57,6 +63,40 @@ func (s *Store) forget(ctx context.Context, tx *sql.Tx, t tally, tenant, id stri
 		if _, err := tx.ExecContext(ctx, statement, tenant, id); err != nil {
 			return fmt.Errorf("delete what a job announced: %w", err)
 		}
+	}
+	return nil
+}
+
+// purgeJobless deletes old events that are about no single job, with their
+// deliveries, unless one is still owed; and groups that have no jobs left.
+func (s *Store) purgeJobless(ctx context.Context, tx *sql.Tx, t tally, before job.Instant, limit int) error {
+	rows, err := tx.QueryContext(ctx, `SELECT id FROM events WHERE job_id = '' AND created_at < $1
+		AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.event_id = events.id AND d.state IN ('pending', 'sending', 'held'))
+		ORDER BY created_at LIMIT $2`, int64(before), limit)
+	if err != nil {
+		return fmt.Errorf("find old events: %w", err)
+	}
+	old, err := collect(rows, func(rows *sql.Rows) (id string, err error) { return id, rows.Scan(&id) })
+	if err != nil {
+		return fmt.Errorf("find old events: %w", err)
+	}
+	for _, id := range old {
+		if _, err := tx.ExecContext(ctx, `DELETE FROM attempts WHERE delivery_id IN (SELECT id FROM deliveries WHERE event_id = $1)`, id); err != nil {
+			return fmt.Errorf("delete old event: %w", err)
+		}
+		if _, err := s.leave(ctx, tx, t, `DELETE FROM deliveries WHERE event_id = $1 AND state = 'delivered' RETURNING destination`, id); err != nil {
+			return fmt.Errorf("delete old event: %w", err)
+		}
+		for _, statement := range []string{`DELETE FROM deliveries WHERE event_id = $1`, `DELETE FROM events WHERE id = $1`} {
+			if _, err := tx.ExecContext(ctx, statement, id); err != nil {
+				return fmt.Errorf("delete old event: %w", err)
+			}
+		}
+	}
+	_, err = tx.ExecContext(ctx, `DELETE FROM job_groups WHERE announced_at > 0 AND announced_at < $1
+		AND NOT EXISTS (SELECT 1 FROM group_jobs m WHERE m.tenant = job_groups.tenant AND m.name = job_groups.name)`, int64(before))
+	if err != nil {
+		return fmt.Errorf("delete old groups: %w", err)
 	}
 	return nil
 }

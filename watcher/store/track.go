@@ -37,6 +37,9 @@ func (s *Store) Track(ctx context.Context, replica job.ReplicaID, items []job.Tr
 			if err := s.insertJobs(ctx, tx, replica, items[start:end], fresh[start:end]); err != nil {
 				return fmt.Errorf("track: %w", err)
 			}
+			if err := s.join(ctx, tx, items[start:end], fresh[start:end]); err != nil {
+				return fmt.Errorf("track: %w", err)
+			}
 		}
 		return nil
 	})
@@ -112,7 +115,7 @@ func scanID(rows *sql.Rows) (id job.ID, err error) {
 // before, and is forgotten as well, or finds no job.
 func (s *Store) Untrack(ctx context.Context, tenant string, id job.ID) (err error) {
 	defer s.observe("untrack", time.Now(), &err)
-	return s.queue.do(ctx, func(ctx context.Context, tx *sql.Tx, _ job.Instant) error {
+	return s.queue.do(ctx, func(ctx context.Context, tx *sql.Tx, now job.Instant) error {
 		done, err := tx.ExecContext(ctx, `DELETE FROM jobs WHERE tenant = $1 AND id = $2 AND state = 'watching'`, tenant, id.String())
 		if err != nil {
 			return fmt.Errorf("untrack: %w", err)
@@ -122,6 +125,9 @@ func (s *Store) Untrack(ctx context.Context, tenant string, id job.ID) (err erro
 		} else if n == 1 {
 			t := tally{}
 			if err := s.forget(ctx, tx, t, tenant, id.String()); err != nil {
+				return err
+			}
+			if err := s.left(ctx, tx, tenant, id, now); err != nil {
 				return err
 			}
 			return s.count(ctx, tx, t)

@@ -3,7 +3,7 @@
 // ours and yours.
 //
 // Reading order: storetest.go starts the suite; jobs.go, commit.go,
-// deliveries.go, replicas.go and retention.go exercise one subject each;
+// groups.go, deliveries.go, replicas.go and retention.go exercise one subject each;
 // invariants.go checks a whole database; postgres.go starts a private server.
 package storetest
 
@@ -44,6 +44,13 @@ func Exercise(t *testing.T, open Open) {
 		"RetryAfterStopsTheWholeDestination":      retryAfterStopsTheWholeDestination,
 		"ReplayKeepsIdsAndHistory":                replayKeepsIDsAndHistory,
 		"ManyReplaysGoOutInGroups":                manyReplaysGoOutInGroups,
+		"GroupIsAnnouncedWhenItsLastJobEnds":      groupIsAnnouncedWhenItsLastJobEnds,
+		"GroupIsAnnouncedAtTheFirstFailure":       groupIsAnnouncedWhenItsFirstJobFailsAndNotAgain,
+		"JobsThatJoinLaterAreANextRound":          jobsThatJoinLaterAreANextRound,
+		"UntrackedJobLeavesItsGroup":              untrackedJobLeavesItsGroup,
+		"ReplicaThatLostItsClaimAnnouncesNoGroup": replicaThatLostItsClaimAnnouncesNoGroup,
+		"JobsThatEndAtOnceAnnounceTheirGroupOnce": jobsThatEndAtOnceAnnounceTheirGroupOnce,
+		"RetentionForgetsGroups":                  retentionForgetsGroups,
 		"DeliveryStatsLeaveNothingOpenOut":        deliveryStatsLeaveNothingOpenOut,
 		"DeliveredAreCountedUntilForgotten":       deliveredAreCountedUntilForgotten,
 		"DeadReplicaIsInheritedWhole":             deadReplicaIsInheritedWhole,

@@ -12,6 +12,9 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
 	"golang.org/x/time/rate"
 
 	"github.com/jobwatcher/jobwatcher/notify"
@@ -83,6 +86,7 @@ type house struct {
 	store     *store.Store
 	d         *notify.Dispatcher
 	receivers map[string]*receiver
+	logs      *observer.ObservedLogs
 	stop      func()
 	jobs      int
 }
@@ -93,7 +97,8 @@ func newHouse(t *testing.T, outbox func(notify.Outbox) notify.Outbox, policy not
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &house{t: t, store: s, receivers: receivers}
+	core, logs := observer.New(zapcore.DebugLevel)
+	h := &house{t: t, store: s, receivers: receivers, logs: logs}
 	if err := s.Register(t.Context(), job.Replica{ID: "one"}, time.Minute, true); err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +116,7 @@ func newHouse(t *testing.T, outbox func(notify.Outbox) notify.Outbox, policy not
 		policy.Jitter = func() float64 { return 0 }
 	}
 	h.d, err = notify.NewDispatcher(notify.Options{
-		Outbox: box, Replica: func() job.ReplicaID { return "one" }, Tenant: tenant, Destinations: all, Policy: policy,
+		Outbox: box, Replica: func() job.ReplicaID { return "one" }, Tenant: tenant, Destinations: all, Policy: policy, Log: zap.New(core),
 		Counts: func() (map[string]map[job.DeliveryState]int64, error) {
 			counts, _, err := s.DeliveryStats()
 			return counts, err

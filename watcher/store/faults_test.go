@@ -152,7 +152,7 @@ func TestTheMigrationCountsWhatWasDelivered(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := db.ExecContext(t.Context(), `DROP TABLE delivered; DELETE FROM goose_db_version WHERE version_id >= 2`); err != nil {
+	if _, err := db.ExecContext(t.Context(), `DROP TABLE delivered; `+dropGroups+`DELETE FROM goose_db_version WHERE version_id >= 2`); err != nil {
 		t.Fatal(err)
 	}
 	if err := db.Close(); err != nil {

@@ -9,9 +9,9 @@ import (
 	"github.com/jobwatcher/jobwatcher/watcher/job"
 )
 
-func TestTenThousandReplaysAreTakenAtOnceAndPaced(t *testing.T) {
+func TestManyReplaysAreTakenAtOnceAndPaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const many = 10_000
+		const many = replays
 		// Taking a hundred at a time keeps the test short; the pace is the store's.
 		a := &receiver{lane: notify.LaneOptions{Batch: 100}}
 		h := newHouse(t, nil, notify.Policy{}, map[string]*receiver{"a": a})

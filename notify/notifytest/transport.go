@@ -35,6 +35,9 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		_ = req.Body.Close()
 	}
+	if err := context.Cause(req.Context()); err != nil {
+		return nil, err // below, a quick handler might answer first
+	}
 	ctx, cancel := context.WithCancel(req.Context())
 	arrived := req.Clone(ctx)
 	arrived.Body = io.NopCloser(bytes.NewReader(sent))

@@ -36,7 +36,7 @@ func TestTheMigrationTakesGroupsOver(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = db.ExecContext(t.Context(), dropGroups+`DELETE FROM goose_db_version WHERE version_id >= 4`)
+	_, err = db.ExecContext(t.Context(), dropGroups+`DELETE FROM goose_db_version WHERE version_id >= 3`)
 	if err := errors.Join(err, db.Close()); err != nil {
 		t.Fatal(err)
 	}

@@ -43,7 +43,10 @@ func (d *Decision) Save() bool {
 	return d.Outcome != job.Undecided || d.Changed || d.Overdue
 }
 
-// lostAnswers is how many 403s or 404s in a row it takes at least to believe them.
+// lostAnswers is how many 403s or 404s in a row it takes at least to believe
+// them, and how many failed looks to give up a job whose time is over: after a
+// long absence of ours one refused look is no reason to forget a job that may
+// well have ended.
 const lostAnswers = 3
 
 // Decide says what one look means for one job: what was seen when err is nil,
@@ -126,7 +129,7 @@ func decideFailed(w job.Watch, f Failing, at time.Time, p *Policy) Decision {
 	if f.TenantWide {
 		w.Cause = job.CauseTenant
 	}
-	if due(w.AbandonAt, now) {
+	if due(w.AbandonAt, now) && w.Failures >= lostAnswers {
 		return d.end(w, job.OutcomeAbandoned, now)
 	}
 	marks := [...]job.Instant{w.AbandonAt, w.DeadlineAt, believedAt}

@@ -140,14 +140,22 @@ func TestDecide(t *testing.T) {
 			})},
 		},
 		{
-			name: "abandoned by a failed look too",
-			w:    watched(func(w *job.Watch) { w.AbandonAt = seconds(-1) }), err: &fault{reason: job.ReasonServer},
+			name: "abandoned by the third failed look",
+			w:    watched(func(w *job.Watch) { w.AbandonAt, w.Failures = seconds(-1), 2 }), err: &fault{reason: job.ReasonServer},
 			want: Decision{
 				Outcome: job.OutcomeAbandoned, FinishedAt: seconds(0), Fault: Failing{Reason: job.ReasonServer},
 				Watch: watched(func(w *job.Watch) {
-					w.AbandonAt, w.Polls, w.Failures, w.Reason, w.Cause = seconds(-1), 21, 1, reasonIndex(job.ReasonServer), job.CauseFailed
+					w.AbandonAt, w.Polls, w.Failures, w.Reason, w.Cause = seconds(-1), 21, 3, reasonIndex(job.ReasonServer), job.CauseFailed
 				}),
 			},
+		},
+		{
+			name: "not abandoned by the first failed look after a long absence",
+			w:    watched(func(w *job.Watch) { w.AbandonAt = seconds(-1) }), err: &fault{reason: job.ReasonServer},
+			want: Decision{Fault: Failing{Reason: job.ReasonServer}, Watch: watched(func(w *job.Watch) {
+				w.AbandonAt, w.Polls, w.Failures, w.Reason, w.Cause = seconds(-1), 21, 1, reasonIndex(job.ReasonServer), job.CauseFailed
+				w.NextPollAt = seconds(1)
+			})},
 		},
 		{
 			name: "a failed look past the deadline announces nothing",

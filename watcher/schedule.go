@@ -63,11 +63,10 @@ const (
 	// defaultOverdueInterval: a job past its deadline has run for hours, so that
 	// five minutes more are a few per cent; a week of it costs 2,000 looks.
 	defaultOverdueInterval = 5 * time.Minute
-	// defaultFailed…: Zuora recommends exponential backoff by two
-	// (zuora-facts.md section 4); we cap it where the ordinary interval is capped.
-	defaultFailedInterval    = time.Second
-	defaultFailedMaxInterval = 30 * time.Second
-	failedMultiplier         = 2
+	// failedMultiplier: Zuora recommends exponential backoff by two
+	// (zuora-facts.md section 4); it begins and ends where the ordinary interval
+	// does, unless told otherwise.
+	failedMultiplier = 2
 	// failedRandomization spreads retries more than looks: failures come to many
 	// jobs at the same moment.
 	failedRandomization = 0.5
@@ -89,8 +88,8 @@ func (p *Policy) fill() error {
 	}
 	p.MinInterval = orDefault(p.MinInterval, min(defaultMinInterval, p.InitialInterval))
 	p.OverdueInterval = orDefault(p.OverdueInterval, max(defaultOverdueInterval, p.MaxInterval))
-	p.FailedInterval = orDefault(p.FailedInterval, defaultFailedInterval)
-	p.FailedMaxInterval = orDefault(p.FailedMaxInterval, max(defaultFailedMaxInterval, p.FailedInterval))
+	p.FailedInterval = orDefault(p.FailedInterval, p.InitialInterval)
+	p.FailedMaxInterval = orDefault(p.FailedMaxInterval, max(p.MaxInterval, p.FailedInterval))
 	p.Deadline = orDefault(p.Deadline, defaultDeadline)
 	p.AbandonAfter = orDefault(p.AbandonAfter, defaultAbandonAfter)
 	p.LostAfter = orDefault(p.LostAfter, defaultLostAfter)

@@ -33,8 +33,10 @@ type Reception struct {
 	Body string
 }
 
-// receiver is one destination. It misbehaves while a mode is set, but never
-// twice with the same message: the second retry comes after a minute only.
+// receiver is one destination. It misbehaves while a mode is set, and on until
+// one message has met it: a fault that meets nobody tests nothing. It never
+// does so twice with the same message: the second retry comes after a minute
+// only.
 type receiver struct {
 	name     string
 	chat     bool
@@ -43,14 +45,24 @@ type receiver struct {
 
 	mu       sync.Mutex
 	mode     Kind
+	met      bool // a message met the mode
+	over     bool // the mode ends as soon as one has
 	troubled map[string]bool // messages that met a mode
 	all      []Reception
 }
 
-func (r *receiver) set(k Kind) {
+func (r *receiver) misbehave(k Kind) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.mode = k
+	r.mode, r.met, r.over = k, false, false
+}
+
+func (r *receiver) behave() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.over = true; r.met {
+		r.mode = ""
+	}
 }
 
 func (r *receiver) receptions() []Reception {
@@ -85,8 +97,12 @@ func (r *receiver) modeFor(got *Reception, body string) Kind {
 	if r.mode == "" || r.troubled[key] {
 		return ""
 	}
-	r.troubled[key] = true
-	return r.mode
+	r.troubled[key], r.met = true, true
+	mode := r.mode
+	if r.over {
+		r.mode = ""
+	}
+	return mode
 }
 
 func (r *receiver) answer(w http.ResponseWriter, req *http.Request, mode Kind, fault string) {

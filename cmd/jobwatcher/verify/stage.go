@@ -172,8 +172,8 @@ func (s *stage) do(step Step) (undo func()) {
 	default:
 		for _, r := range s.receivers {
 			if r.name == step.Target {
-				r.set(step.Kind)
-				return func() { r.set("") }
+				r.misbehave(step.Kind)
+				return r.behave
 			}
 		}
 	}

@@ -91,6 +91,9 @@ type daemonConfig struct {
 	WebhookSecretFile        string      `split_words:"true" desc:"file that holds JOBWATCHER_WEBHOOK_SECRET, read again when it is used; two lines while rotating"`
 	DestinationsFile         string      `split_words:"true" desc:"YAML file: any number of destinations with filters"`
 	AllowPrivateDestinations bool        `split_words:"true" default:"false" desc:"permits destinations on loopback, private and link-local addresses"`
+	AllowedDestinations      []string    `split_words:"true" desc:"comma-separated hosts (loader.internal, *.internal), addresses and ranges (10.1.0.0/16) that destinations may have although they are private"`
+	DestinationsProxy        bool        `split_words:"true" default:"false" desc:"sends to destinations through HTTP_PROXY, HTTPS_PROXY and NO_PROXY"`
+	PageUrl                  string      `split_words:"true" desc:"where people find the page of this daemon; linked from Slack digests"`
 
 	JobMetricsLimit int           `split_words:"true" default:"0" desc:"how many finished jobs have series of their own"`
 	LogLevel        string        `split_words:"true" default:"info" desc:"debug, info, warn or error"`

@@ -3,11 +3,14 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/jobwatcher/jobwatcher/notify"
+	"github.com/jobwatcher/jobwatcher/watcher/job"
 	"github.com/jobwatcher/jobwatcher/watcher/secret"
 )
 
@@ -90,6 +93,14 @@ func (c *Config) checkDestinations(add report) {
 			add(withFile("JOBWATCHER_WEBHOOK_SECRET", signing), "set without JOBWATCHER_WEBHOOK_URL: there is nothing to sign")
 		}
 	}
+	if _, _, bad := d.allowedDestinations(); bad != "" {
+		add("JOBWATCHER_ALLOWED_DESTINATIONS", "%q is not a host such as loader.internal or *.internal, an address or a range such as 10.1.0.0/16", job.Cut(bad, 80))
+	}
+	if d.PageUrl != "" {
+		if err := notify.CheckURL(secret.New(d.PageUrl)); err != nil {
+			add("JOBWATCHER_PAGE_URL", "%q is %s", job.Cut(withoutUserinfo(d.PageUrl), 80), err)
+		}
+	}
 	if d.DestinationsFile == "" || readable(d.DestinationsFile) != nil {
 		return // checkFiles has said so
 	}
@@ -99,6 +110,33 @@ func (c *Config) checkDestinations(add report) {
 		}
 	}
 }
+
+// hostSyntax is a name, or one with a star for everything below it.
+var hostSyntax = regexp.MustCompile(`^(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9])?)*\.?$`)
+
+// allowedDestinations tells hosts from addresses and ranges; bad is the first
+// that is neither.
+func (d *daemonConfig) allowedDestinations() (hosts []string, ranges []netip.Prefix, bad string) {
+	for _, one := range d.AllowedDestinations {
+		one = strings.TrimSpace(one)
+		if one == "" {
+			continue // a trailing comma
+		}
+		if p, err := netip.ParsePrefix(one); err == nil {
+			ranges = append(ranges, p.Masked())
+		} else if a, err := netip.ParseAddr(one); err == nil && a.Zone() == "" {
+			ranges = append(ranges, netip.PrefixFrom(a, a.BitLen()))
+		} else if hostSyntax.MatchString(one) && strings.ContainsFunc(one, isLetter) {
+			hosts = append(hosts, one)
+		} else if bad == "" {
+			bad = one
+		}
+	}
+	return hosts, ranges, bad
+}
+
+// isLetter: a host of digits and dots alone is an address that was mistyped.
+func isLetter(r rune) bool { return 'a' <= r|0x20 && r|0x20 <= 'z' }
 
 func checkURL(add report, variable string, s secret.Source) {
 	if text, err := s.Get(); err == nil && !text.Empty() {

@@ -239,15 +239,19 @@ func (o ownership) Release(ctx context.Context, id job.ReplicaID) error {
 
 // senders makes the sender of a destination; all share one HTTP client.
 func senders(c *Config) func(notify.Destination) (notify.Sender, error) {
+	hosts, ranges, _ := c.Daemon.allowedDestinations() // checked with the rest
 	client := outbound.New(outbound.Options{
 		AllowPrivate: c.Daemon.AllowPrivateDestinations,
+		AllowHosts:   hosts,
+		AllowCIDRs:   ranges,
+		Proxy:        c.Daemon.DestinationsProxy,
 		Timeout:      notify.SendTimeout,
 		UserAgent:    "jobwatcher/" + thisBuild().Version,
 	})
 	pacer := &slack.Pacer{} // one rate for each URL, however many destinations share it
 	return func(d notify.Destination) (notify.Sender, error) {
 		if d.Slack != nil {
-			return slack.New(d, slack.Options{Client: client, Pacer: pacer})
+			return slack.New(d, slack.Options{Client: client, Pacer: pacer, PageURL: c.Daemon.PageUrl})
 		}
 		return webhook.New(d, client)
 	}

@@ -389,6 +389,41 @@ func TestFailingDestinationIsHeldProbedAndResumed(t *testing.T) {
 	})
 }
 
+// Jobs go on ending while their receiver is away for a day. When it is back,
+// everything gets there, and until then all of it can be seen waiting.
+func TestReceiverThatIsAwayForADayMissesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		back := time.Now().Add(24 * time.Hour)
+		away := &receiver{answer: func(context.Context, int, []job.Outgoing) (notify.Answer, error) {
+			if time.Now().Before(back) {
+				return notify.Answer{}, &notify.SendError{Reason: job.ReasonNetwork, Err: errors.New("connection refused")}
+			}
+			return notify.Answer{Code: 200}, nil
+		}}
+		other := &receiver{}
+		h := newHouse(t, nil, notify.Policy{}, map[string]*receiver{"a": away, "b": other})
+		defer h.close()
+		for range 23 {
+			h.finish(5)
+			pass(time.Hour)
+			if n, _ := other.taken(); n != h.jobs {
+				t.Fatalf("the one that is there took %d of %d", n, h.jobs)
+			}
+			got := h.states("a")
+			if waiting := got[job.DeliveryHeld] + got[job.DeliveryPending]; waiting != h.jobs {
+				t.Fatalf("of %d jobs that ended: %v, want all of them waiting", h.jobs, got)
+			}
+		}
+		if calls := away.called(); calls > 24*12+100 {
+			t.Errorf("asked %d times while away, want a probe every five minutes", calls)
+		}
+		pass(time.Until(back) + 10*time.Minute)
+		if n, repeats := away.taken(); n != h.jobs || repeats != 0 {
+			t.Errorf("back again it took %d with %d repeats, want %d and none: %v", n, repeats, h.jobs, h.states("a"))
+		}
+	})
+}
+
 func TestSlackPaceFoldsWhatWaitsIntoOneMessage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &receiver{lane: notify.LaneOptions{Batch: 100, Limiter: rate.NewLimiter(rate.Every(time.Second), 1)}}

@@ -247,4 +247,11 @@ func TestHealthcheckAsksTheLocalDaemon(t *testing.T) {
 	if code, _, _ := runCLI(t, "", "healthcheck"); code != exitFault {
 		t.Errorf("exit %d without an address", code)
 	}
+	ready = true
+	if code, _, errs := runCLI(t, "", "healthcheck", "--url", server.URL+"/"); code != 0 {
+		t.Errorf("--url: exit %d, %s", code, errs)
+	}
+	if code, _, errs := runCLI(t, "", "healthcheck", "--url", address); code != exitFault || !strings.Contains(errs, "such as http://") {
+		t.Errorf("--url without a scheme: exit %d, stderr %q", code, errs)
+	}
 }

@@ -45,8 +45,8 @@ type receiver struct {
 
 	mu       sync.Mutex
 	mode     Kind
-	met      bool // a message met the mode
-	over     bool // the mode ends as soon as one has
+	met      bool            // a message met the mode
+	over     bool            // the mode ends as soon as one has
 	troubled map[string]bool // messages that met a mode
 	all      []Reception
 }

@@ -3,7 +3,7 @@ package notify_test
 import (
 	"context"
 	"errors"
-		"io"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"sync"

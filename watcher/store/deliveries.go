@@ -185,7 +185,8 @@ func (s *Store) SetDestination(ctx context.Context, d job.DestinationState) (err
 			d.Name, flag(d.Paused), d.PausedBy, int64(d.PausedAt), int64(d.NotBefore), d.Failures); err != nil {
 			return fmt.Errorf("store destination: %w", err)
 		}
-		change := `UPDATE deliveries SET state = 'pending', next_attempt_at = $2 WHERE destination = $1 AND state = 'held'`
+		// The second condition follows from the first; it leads SQLite to the index.
+		change := `UPDATE deliveries SET state = 'pending', next_attempt_at = $2 WHERE destination = $1 AND state = 'held' AND state <> 'delivered'`
 		if d.Paused {
 			change = `UPDATE deliveries SET state = 'held', next_attempt_at = $2 WHERE destination = $1 AND state = 'pending'`
 			now = 0

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -46,7 +47,7 @@ func (s *Store) openSQLite(path string) error {
 		"synchronous(FULL)", "foreign_keys(1)", "temp_store(MEMORY)", "cache_size(-16000)",
 	}, "_txlock": {"immediate"}}
 	if s.dialect.memory {
-		db, err := sql.Open("sqlite", "file::memory:?"+pragmas.Encode())
+		db, err := sql.Open(cmp.Or(s.o.driver, "sqlite"), "file::memory:?"+pragmas.Encode())
 		if err != nil {
 			return fmt.Errorf("open store: %w", err)
 		}
@@ -65,13 +66,13 @@ func (s *Store) openSQLite(path string) error {
 		}
 	}
 	dsn := "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + pragmas.Encode()
-	write, err := sql.Open("sqlite", dsn)
+	write, err := sql.Open(cmp.Or(s.o.driver, "sqlite"), dsn)
 	if err != nil {
 		return fmt.Errorf("open store: %w", err)
 	}
 	write.SetMaxOpenConns(1)
 	s.write = write
-	if s.read, err = sql.Open("sqlite", dsn); err != nil {
+	if s.read, err = sql.Open(cmp.Or(s.o.driver, "sqlite"), dsn); err != nil {
 		return fmt.Errorf("open store: %w", err)
 	}
 	s.read.SetMaxOpenConns(readers)
@@ -107,7 +108,7 @@ func (s *Store) openPostgres(dsn string) error {
 		// Its error repeats the URL, with what it takes for the password hidden.
 		return errors.New("open store: the postgres URL is not valid: postgres://USER:PASSWORD@HOST:PORT/DATABASE is what it looks like")
 	}
-	db, err := sql.Open("pgx", dsn)
+	db, err := sql.Open(cmp.Or(s.o.driver, "pgx"), dsn)
 	if err != nil {
 		return errors.New("open store: the postgres URL is not valid")
 	}

@@ -124,46 +124,6 @@ func TestANewerSchemaIsRefused(t *testing.T) {
 	}
 }
 
-// What was delivered before the counts were kept is counted by the migration.
-func TestTheMigrationCountsWhatWasDelivered(t *testing.T) {
-	t.Parallel()
-	path := filepath.Join(t.TempDir(), "jobs.db")
-	s, err := store.Open(t.Context(), "sqlite:"+path, store.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	register(t, s)
-	_, err = s.Track(t.Context(), replica, []job.Tracking{tracking(1), tracking(2)})
-	_, also := s.Commit(t.Context(), replica, []job.Update{finish(1), finish(2)})
-	if err := errors.Join(err, also); err != nil {
-		t.Fatal(err)
-	}
-	out, _, err := s.ClaimDeliveries(t.Context(), replica, "loader", 1)
-	if err != nil || len(out) != 1 {
-		t.Fatalf("claim: %d, %v", len(out), err)
-	}
-	if err := s.Settle(t.Context(), replica, []job.Settlement{{DeliveryID: out[0].ID, State: job.DeliveryDelivered}}); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	db, err := sql.Open("sqlite", path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := db.ExecContext(t.Context(), `DROP TABLE delivered; `+dropGroups+`DELETE FROM goose_db_version WHERE version_id >= 2`); err != nil {
-		t.Fatal(err)
-	}
-	if err := db.Close(); err != nil {
-		t.Fatal(err)
-	}
-	counts, _, err := open(t, "sqlite:"+path, store.Options{}).DeliveryStats()
-	if got := counts["loader"]; err != nil || got[job.DeliveryDelivered] != 1 || got[job.DeliveryPending] != 1 {
-		t.Errorf("after the migration: %v, %v; want 1 delivered, 1 pending", got, err)
-	}
-}
-
 // filled is a closed database with some jobs in it, bigger than a few pages.
 func filled(t *testing.T) (path string) {
 	t.Helper()

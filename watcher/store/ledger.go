@@ -66,6 +66,11 @@ func (s *Store) Deliveries(ctx context.Context, f job.DeliveryFilter) (ds []job.
 func deliveryWhere(f job.DeliveryFilter) *where {
 	w := &where{}
 	w.in("state", texts(f.States))
+	if len(f.States) > 0 && !slices.Contains(f.States, job.DeliveryDelivered) {
+		// It follows from the above, but SQLite must read it to see that the index
+		// of what is not delivered will do.
+		w.add("state <> 'delivered'")
+	}
 	if f.Destination != "" {
 		w.add("destination = ?", f.Destination)
 	}

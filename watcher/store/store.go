@@ -26,6 +26,8 @@ type Options struct {
 	// NoLock leaves out the lock that keeps a second process from the same
 	// SQLite file; only tests give it.
 	NoLock bool
+	// driver replaces the database/sql driver; only tests of this package do.
+	driver string
 }
 
 // Store keeps jobs, events and deliveries in one database. Its methods may be

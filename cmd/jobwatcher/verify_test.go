@@ -272,12 +272,20 @@ func TestVerifyNoticesEveryMutation(t *testing.T) {
 		all.Go(func() {
 			places <- struct{}{}
 			defer func() { <-places }()
-			r, err := verifyWith(t, mutation, 5*time.Second)
-			if err != nil {
-				t.Errorf("%s: %v", mutation, err)
-			} else if r.Passed {
-				t.Errorf("%s: not noticed\n%s", mutation, reportText(r))
+			// What happens depends on the machine's speed too: on a slow one, a
+			// fault may meet nobody in whom the mutation shows.
+			var r *verify.Report
+			for range 3 {
+				var err error
+				if r, err = verifyWith(t, mutation, 5*time.Second); err != nil {
+					t.Errorf("%s: %v", mutation, err)
+					return
+				}
+				if !r.Passed {
+					return
+				}
 			}
+			t.Errorf("%s: not noticed in three runs\n%s", mutation, reportText(r))
 		})
 	}
 	all.Wait()

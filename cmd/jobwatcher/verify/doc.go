@@ -15,6 +15,7 @@
 // # Files, in reading order
 //
 //   - verify.go: Run, its options, and the order of events.
+//   - steps.go: one fault after the other, begun and ended.
 //   - plan.go: the seeded plan of jobs and faults; pure.
 //   - stage.go: the tenant and the receivers, on loopback ports.
 //   - receiver.go: a receiver that misbehaves when told to, and remembers all.

@@ -180,6 +180,14 @@ func (s *stage) do(step Step) (undo func()) {
 	return func() {}
 }
 
+// hits is how many requests have met a fault of the tenant.
+func (s *stage) hits() (n int64) {
+	for _, hit := range s.tenant.Stats().Faults {
+		n += hit
+	}
+	return n
+}
+
 // submit makes a planned job at the tenant.
 func (s *stage) submit(p PlannedJob) job.ID {
 	return s.tenant.Submit(zuorasim.Spec{RunTime: p.RunTime, Outcome: p.Outcome, Unlimited: true, Query: canaryQuery})

@@ -3,7 +3,6 @@ package verify
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -149,60 +148,6 @@ func (p *performance) follow(ctx context.Context, i int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.evidence.Jobs[i] = w
-}
-
-// step makes one fault and ends it.
-func (p *performance) step(ctx context.Context, step Step) {
-	pause(ctx, time.Until(p.began.Add(step.At)))
-	if ctx.Err() != nil {
-		return
-	}
-	p.o.Tell(step.String())
-	p.mu.Lock()
-	p.counts[step.Kind]++
-	p.mu.Unlock()
-	from := time.Now()
-	undo := p.begin(ctx, step)
-	pause(ctx, step.For)
-	undo()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	d := Disturbance{step.Kind, from, time.Now().Add(afterwards)}
-	switch e := &p.evidence; {
-	case slices.Contains(disturbing, step.Kind):
-		e.Disturbances = append(e.Disturbances, d)
-	case step.Kind == ClockAhead, step.Kind == ClockBehind:
-		e.Jumps = append(e.Jumps, d)
-	}
-}
-
-// disturbing faults can fall between sending and recording; ends of the daemon
-// do too, and are known better from its lives.
-var disturbing = []Kind{Freeze, FullDisk, CutStore}
-
-// afterwards is how long a disturbance may still be felt: what was in the air
-// is sent again after the attempt's own limits.
-const afterwards = time.Second
-
-func (p *performance) begin(ctx context.Context, step Step) (undo func()) {
-	switch step.Kind {
-	case Kill:
-		p.daemon.signal(syscall.SIGKILL)
-	case Stop:
-		p.daemon.signal(syscall.SIGTERM)
-	case Freeze:
-		p.daemon.signal(syscall.SIGSTOP)
-		return func() { p.daemon.signal(syscall.SIGCONT) }
-	case FullDisk, CutStore:
-		undo, err := p.below.do(ctx, step.Kind)
-		if err != nil {
-			p.o.Tell(fmt.Sprintf("%s: could not be done: %v", step.Kind, err))
-		}
-		return undo
-	default:
-		return p.stage.do(step)
-	}
-	return func() {}
 }
 
 // settle waits until the daemon says of every job that it has ended and that

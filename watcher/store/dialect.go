@@ -1,9 +1,9 @@
 package store
 
 import (
-	"cmp"
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"net/url"
@@ -12,7 +12,7 @@ import (
 
 	"github.com/gofrs/flock"
 	"github.com/jackc/pgx/v5/pgconn"
-	_ "github.com/jackc/pgx/v5/stdlib" // the database/sql driver "pgx"
+	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/jobwatcher/jobwatcher/watcher/job"
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -32,6 +32,14 @@ type dialect struct {
 
 const readers = 4
 
+// connect opens a pool of connections.
+func (s *Store) connect(d driver.Driver, dsn string) *sql.DB {
+	if s.o.wrap != nil {
+		d = s.o.wrap(d)
+	}
+	return sql.OpenDB(connector{d, dsn})
+}
+
 func (s *Store) openSQLite(path string) error {
 	if path == "" {
 		return &job.InvalidError{Field: "store", Value: "sqlite:", Allowed: "sqlite: followed by a file name"}
@@ -47,10 +55,7 @@ func (s *Store) openSQLite(path string) error {
 		"synchronous(FULL)", "foreign_keys(1)", "temp_store(MEMORY)", "cache_size(-16000)",
 	}, "_txlock": {"immediate"}}
 	if s.dialect.memory {
-		db, err := sql.Open(cmp.Or(s.o.driver, "sqlite"), "file::memory:?"+pragmas.Encode())
-		if err != nil {
-			return fmt.Errorf("open store: %w", err)
-		}
+		db := s.connect(preparing{&sqlite.Driver{}}, "file::memory:?"+pragmas.Encode())
 		db.SetMaxOpenConns(1)
 		s.write, s.read = db, db
 		return nil
@@ -66,18 +71,12 @@ func (s *Store) openSQLite(path string) error {
 		}
 	}
 	dsn := "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + pragmas.Encode()
-	write, err := sql.Open(cmp.Or(s.o.driver, "sqlite"), dsn)
-	if err != nil {
-		return fmt.Errorf("open store: %w", err)
-	}
-	write.SetMaxOpenConns(1)
-	s.write = write
-	if s.read, err = sql.Open(cmp.Or(s.o.driver, "sqlite"), dsn); err != nil {
-		return fmt.Errorf("open store: %w", err)
-	}
+	s.write = s.connect(preparing{&sqlite.Driver{}}, dsn)
+	s.write.SetMaxOpenConns(1)
+	s.read = s.connect(preparing{&sqlite.Driver{}}, dsn)
 	s.read.SetMaxOpenConns(readers)
 	s.read.SetMaxIdleConns(readers)
-	if err := write.Ping(); err != nil {
+	if err := s.write.Ping(); err != nil {
 		return fmt.Errorf("open store: %w", s.explain(err))
 	}
 	return nil
@@ -108,10 +107,7 @@ func (s *Store) openPostgres(dsn string) error {
 		// Its error repeats the URL, with what it takes for the password hidden.
 		return errors.New("open store: the postgres URL is not valid: postgres://USER:PASSWORD@HOST:PORT/DATABASE is what it looks like")
 	}
-	db, err := sql.Open(cmp.Or(s.o.driver, "pgx"), dsn)
-	if err != nil {
-		return errors.New("open store: the postgres URL is not valid")
-	}
+	db := s.connect(stdlib.GetDefaultDriver(), dsn)
 	db.SetMaxOpenConns(8)
 	db.SetMaxIdleConns(8)
 	s.write, s.read = db, db

@@ -2,7 +2,8 @@
 // or PostgreSQL, by the same statements.
 //
 // Reading order: store.go opens it and brings the schema up to date; dialect.go
-// is everything in which the two databases differ; combiner.go is the one way to
+// is everything in which the two databases differ, and prepared.go what SQLite
+// needs to be quick; combiner.go is the one way to
 // write: group commit. replicas.go says who owns what; track.go takes jobs in
 // and hands them to their owner; commit.go is the one transaction of state,
 // event and deliveries; groups.go is the part of both that is about sets of

@@ -1,7 +1,9 @@
 package store
 
-// Through has the store use another database/sql driver.
-func (o Options) Through(driver string) Options {
-	o.driver = driver
+import "database/sql/driver"
+
+// Through has the store's driver wrapped.
+func (o Options) Through(wrap func(driver.Driver) driver.Driver) Options {
+	o.wrap = wrap
 	return o
 }

@@ -2,11 +2,9 @@ package store_test
 
 import (
 	"context"
-	"database/sql"
 	"database/sql/driver"
 	"strings"
 	"sync"
-	"testing"
 )
 
 // statements are those that went through a logged driver.
@@ -39,19 +37,10 @@ func (s *statements) since() (all map[string][]any, n int) {
 	return all, n
 }
 
-// logged registers a driver that does what the named one does and notes every
-// statement.
-func logged(t testing.TB, name string) (driverName string, said *statements) {
-	t.Helper()
-	db, err := sql.Open(name, "postgres://nowhere")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = db.Close() }()
+// logged wraps a driver in one that notes every statement.
+func logged() (wrap func(driver.Driver) driver.Driver, said *statements) {
 	said = &statements{all: map[string][]any{}}
-	driverName = name + " of " + t.Name()
-	sql.Register(driverName, loggedDriver{db.Driver(), said})
-	return driverName, said
+	return func(d driver.Driver) driver.Driver { return loggedDriver{d, said} }, said
 }
 
 type loggedDriver struct {

@@ -128,7 +128,7 @@ func useEverything(t *testing.T, s *store.Store) {
 // statements that were sent meanwhile.
 func used(t *testing.T, driver, url string) map[string][]any {
 	t.Helper()
-	through, said := logged(t, driver)
+	through, said := logged()
 	s := open(t, url, store.Options{NoLock: true}.Through(through))
 	register(t, s)
 	fillHistory(t, s)

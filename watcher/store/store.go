@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"embed"
 	"errors"
 	"fmt"
@@ -26,8 +27,8 @@ type Options struct {
 	// NoLock leaves out the lock that keeps a second process from the same
 	// SQLite file; only tests give it.
 	NoLock bool
-	// driver replaces the database/sql driver; only tests of this package do.
-	driver string
+	// wrap goes around the database's driver; only tests of this package do.
+	wrap func(driver.Driver) driver.Driver
 }
 
 // Store keeps jobs, events and deliveries in one database. Its methods may be

@@ -28,7 +28,7 @@ type Server struct {
 // Postgres is a private server for this test, or the one that
 // JOBWATCHER_TEST_POSTGRES names (a URL without database). Where PostgreSQL is
 // not installed it skips, unless CI is true.
-func Postgres(t *testing.T) *Server {
+func Postgres(t testing.TB) *Server {
 	t.Helper()
 	if base := os.Getenv("JOBWATCHER_TEST_POSTGRES"); base != "" {
 		return &Server{base: base}
@@ -44,7 +44,7 @@ func Postgres(t *testing.T) *Server {
 	return start(t, filepath.Dir(found[len(found)-1]))
 }
 
-func start(t *testing.T, bin string) *Server {
+func start(t testing.TB, bin string) *Server {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "jobwatcher-postgres-") //nolint:usetesting // the user postgres cannot enter t.TempDir's parents
 	if err != nil {
@@ -81,7 +81,7 @@ func start(t *testing.T, bin string) *Server {
 }
 
 // account is the user postgres, who gets the folder.
-func account(t *testing.T, dir string) *syscall.Credential {
+func account(t testing.TB, dir string) *syscall.Credential {
 	t.Helper()
 	u, err := user.Lookup("postgres")
 	if err != nil {
@@ -95,7 +95,7 @@ func account(t *testing.T, dir string) *syscall.Credential {
 	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
 }
 
-func freePort(t *testing.T) int {
+func freePort(t testing.TB) int {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -105,7 +105,7 @@ func freePort(t *testing.T) int {
 	return l.Addr().(*net.TCPAddr).Port
 }
 
-func (s *Server) await(t *testing.T) {
+func (s *Server) await(t testing.TB) {
 	t.Helper()
 	db, err := sql.Open("pgx", s.base+"/postgres")
 	if err != nil {
@@ -126,7 +126,7 @@ func (s *Server) await(t *testing.T) {
 }
 
 // Database makes an empty database and returns its URL.
-func (s *Server) Database(t *testing.T) string {
+func (s *Server) Database(t testing.TB) string {
 	t.Helper()
 	db, err := sql.Open("pgx", s.base+"/postgres")
 	if err != nil {

@@ -9,7 +9,8 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// Destination is somewhere that events go. Exactly one of Webhook and Slack is set.
+// Destination is somewhere that events go. Exactly one of Webhook, Slack
+// and Channel is set.
 type Destination struct {
 	Name string
 	// On lists the events it is told about, by job.EventType.Short; empty means
@@ -24,6 +25,7 @@ type Destination struct {
 
 	Webhook *WebhookConfig
 	Slack   *SlackConfig
+	Channel *ChannelConfig
 }
 
 // WebhookConfig is a generic webhook.
@@ -48,6 +50,15 @@ type SlackConfig struct {
 	Template *Template
 }
 
+// ChannelConfig is a service that a library speaks to, such as Telegram.
+type ChannelConfig struct {
+	// URL names service, credentials and address in the library's way; all of it
+	// is secret.
+	URL secret.Source
+	// Template makes the text of a message; nil does not.
+	Template *Template
+}
+
 // What a destination may include.
 const (
 	IncludeQuery    = "query"
@@ -59,8 +70,11 @@ func (d *Destination) Includes(what string) bool { return slices.Contains(d.Incl
 
 // Kind is the word for what sort of destination it is.
 func (d *Destination) Kind() string {
-	if d.Slack != nil {
+	switch {
+	case d.Slack != nil:
 		return "slack"
+	case d.Channel != nil:
+		return "channel"
 	}
 	return "webhook"
 }

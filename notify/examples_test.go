@@ -19,7 +19,7 @@ func examples(t *testing.T, file string) []Destination {
 	dir := t.TempDir()
 	for name, text := range map[string]string{
 		"teams-url": "https://teams.example/x", "discord-url": "https://discord.example/x", "slack-url": "https://hooks.slack.example/x",
-		"pagerduty-key": "c4n4ry-key",
+		"pagerduty-key": "c4n4ry-key", "telegram-url": "telegram://c4n4ry@telegram", "mail-url": "smtp://c4n4ry@mail.example",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)

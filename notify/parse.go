@@ -34,6 +34,7 @@ type destinationYAML struct {
 	Include []string             `yaml:"include"`
 	Webhook *webhookYAML         `yaml:"webhook"`
 	Slack   *slackYAML           `yaml:"slack"`
+	Channel *slackYAML           `yaml:"channel"`
 }
 
 type webhookYAML struct {
@@ -48,6 +49,7 @@ type webhookYAML struct {
 	FieldsFiles map[string]string `yaml:"fields_files"`
 }
 
+// slackYAML is a Slack webhook, or a channel: both have a URL and a text.
 type slackYAML struct {
 	URL      string `yaml:"url"`
 	URLFile  string `yaml:"url_file"`
@@ -164,16 +166,28 @@ func (raw *destinationYAML) destination(at place) Destination {
 	if raw.When != nil {
 		d.When = raw.When.when(at)
 	}
-	switch {
-	case raw.Webhook != nil && raw.Slack != nil:
-		at.addf("slack", "given together with webhook; a destination is one of them")
-	case raw.Webhook != nil:
+	given := 0
+	if raw.Webhook != nil {
+		given++
 		d.Webhook = raw.Webhook.config(at)
-	case raw.Slack != nil:
-		d.Slack = &SlackConfig{URL: urlSource(raw.Slack.URL, raw.Slack.URLFile, "slack", at)}
+	}
+	if raw.Slack != nil {
+		given++
+		d.Slack = &SlackConfig{URL: urlSource(raw.Slack.URL, raw.Slack.URLFile, "slack", CheckURL, at)}
 		d.Slack.Template = templateOf(raw.Slack.Template, false, "slack", at)
+	}
+	if raw.Channel != nil {
+		given++
+		// Whose URL it is, and whether it is a good one, the library knows.
+		d.Channel = &ChannelConfig{URL: urlSource(raw.Channel.URL, raw.Channel.URLFile, "channel", notEmpty, at)}
+		d.Channel.Template = templateOf(raw.Channel.Template, false, "channel", at)
+	}
+	switch given {
+	case 1:
+	case 0:
+		at.addf("webhook", "missing; a destination has one of webhook, slack and channel")
 	default:
-		at.addf("webhook", "missing; a destination has either webhook or slack")
+		at.addf("webhook", "one of %d kinds given; a destination has one of webhook, slack and channel", given)
 	}
 	return d
 }
@@ -226,7 +240,7 @@ func (m *Matcher) String() string {
 }
 
 func (raw *webhookYAML) config(at place) *WebhookConfig {
-	c := &WebhookConfig{URL: urlSource(raw.URL, raw.URLFile, "webhook", at)}
+	c := &WebhookConfig{URL: urlSource(raw.URL, raw.URLFile, "webhook", CheckURL, at)}
 	given := 0
 	for _, one := range []struct{ field, path string }{{"secret_file", raw.SecretFile}, {"secrets_file", raw.SecretsFile}} {
 		if one.path != "" {
@@ -331,7 +345,7 @@ func CheckHeader(name, value string) error {
 }
 
 // urlSource checks a URL given directly or as a file; what it holds is never repeated.
-func urlSource(text, path, field string, at place) secret.Source {
+func urlSource(text, path, field string, check func(secret.Text) error, at place) secret.Source {
 	switch {
 	case text != "" && path != "":
 		at.addf(field+".url", "given together with url_file; use one of them")
@@ -342,16 +356,23 @@ func urlSource(text, path, field string, at place) secret.Source {
 		content, err := source.Get()
 		if err != nil {
 			at.addf(field+".url_file", "%s", err)
-		} else if err := CheckURL(content); err != nil {
+		} else if err := check(content); err != nil {
 			at.addf(field+".url_file", "%s", err)
 		}
 		return source
 	default:
-		if err := CheckURL(secret.New(text)); err != nil {
+		if err := check(secret.New(text)); err != nil {
 			at.addf(field+".url", "%s", err)
 		}
 	}
 	return secret.Fixed(secret.New(text))
+}
+
+func notEmpty(t secret.Text) error {
+	if strings.TrimSpace(t.Reveal()) == "" {
+		return errors.New("it is empty")
+	}
+	return nil
 }
 
 // CheckURL checks a destination's URL without repeating it.

@@ -94,7 +94,7 @@ func TestEveryFaultOfTheFileIsReportedAtOnce(t *testing.T) {
 		`"webhook-id" is set by jobwatcher itself`,
 		`"Bad Header" is not a header name`,
 		`the value of "X-Ok" has characters`,
-		"destinations[3].slack: given together with webhook",
+		"destinations[3].webhook: one of 2 kinds given",
 		"destinations[4].webhook: missing",
 	} {
 		if !strings.Contains(err.Error(), want) {

@@ -36,6 +36,7 @@ var arrows = map[string][]string{
 	"notify/outbound":          {"watcher/job", "watcher/secret"},
 	"notify/webhook":           {"notify", "notify/outbound", "watcher/job", "watcher/secret"},
 	"notify/slack":             {"notify", "notify/outbound", "watcher/job", "watcher/secret"},
+	"notify/channel":           {"notify", "notify/outbound", "watcher/job", "watcher/secret"},
 	"notify/notifytest":        {"notify", "watcher/job", "watcher/secret"},
 	"cmd/jobwatcher/apiclient": {"watcher/job", "watcher/secret"},
 	"cmd/jobwatcher/console":   {},

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/jobwatcher/jobwatcher/notify"
+	"github.com/jobwatcher/jobwatcher/notify/channel"
 	"github.com/jobwatcher/jobwatcher/watcher/job"
 	"github.com/jobwatcher/jobwatcher/watcher/secret"
 )
@@ -71,6 +72,15 @@ func (c *Config) destinationsOf(text []byte) ([]notify.Destination, error) {
 	for _, taken := range all {
 		if slices.ContainsFunc(more, func(one notify.Destination) bool { return one.Name == taken.Name }) {
 			bad = errors.Join(bad, fmt.Errorf("a destination named %s comes from JOBWATCHER_%s_URL already", taken.Name, strings.ToUpper(taken.Name)))
+		}
+	}
+	for i := range more {
+		if c := more[i].Channel; c != nil {
+			if text, err := c.URL.Get(); err == nil && !text.Empty() { // else it has been said
+				if err := channel.Check(text); err != nil {
+					bad = errors.Join(bad, fmt.Errorf("destination %s: channel.url: the value (not shown) is wrong: %w", more[i].Name, err))
+				}
+			}
 		}
 	}
 	if bad != nil {

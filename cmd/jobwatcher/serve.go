@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"sync"
 	"time"
 
 	"github.com/jobwatcher/jobwatcher/metrics"
 	"github.com/jobwatcher/jobwatcher/notify"
+	"github.com/jobwatcher/jobwatcher/notify/channel"
 	"github.com/jobwatcher/jobwatcher/notify/outbound"
 	"github.com/jobwatcher/jobwatcher/notify/slack"
 	"github.com/jobwatcher/jobwatcher/notify/webhook"
@@ -60,6 +62,9 @@ func (a *app) runDaemon(ctx context.Context) error {
 	for _, text := range unknownVariables(os.Environ()) {
 		log.Warn(text)
 	}
+	// The library behind channels sends through the default transport, and nobody
+	// else here does: with this, it dials no address that we would not.
+	http.DefaultTransport = strangers(c).Guarded()
 	return serve(ctx, c, log, a.hooks)
 }
 
@@ -237,10 +242,10 @@ func (o ownership) Release(ctx context.Context, id job.ReplicaID) error {
 	return o.Ownership.Release(ctx, id)
 }
 
-// senders makes the sender of a destination; all share one HTTP client.
-func senders(c *Config) func(notify.Destination) (notify.Sender, error) {
+// strangers makes the one client for everybody who is told.
+func strangers(c *Config) *outbound.Client {
 	hosts, ranges, _ := c.Daemon.allowedDestinations() // checked with the rest
-	client := outbound.New(outbound.Options{
+	return outbound.New(outbound.Options{
 		AllowPrivate: c.Daemon.AllowPrivateDestinations,
 		AllowHosts:   hosts,
 		AllowCIDRs:   ranges,
@@ -248,8 +253,16 @@ func senders(c *Config) func(notify.Destination) (notify.Sender, error) {
 		Timeout:      notify.SendTimeout,
 		UserAgent:    "jobwatcher/" + thisBuild().Version,
 	})
+}
+
+// senders makes the sender of a destination; all share one HTTP client.
+func senders(c *Config) func(notify.Destination) (notify.Sender, error) {
+	client := strangers(c)
 	pacer := &slack.Pacer{} // one rate for each URL, however many destinations share it
 	return func(d notify.Destination) (notify.Sender, error) {
+		if d.Channel != nil {
+			return channel.New(d, client)
+		}
 		if d.Slack != nil {
 			return slack.New(d, slack.Options{Client: client, Pacer: pacer, PageURL: c.Daemon.PageUrl})
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -160,6 +161,66 @@ func (c *Client) Post(ctx context.Context, r Request) (Answer, error) {
 	defer slow.Stop()
 	body, whole := readHead(res.Body)
 	return Answer{Code: res.StatusCode, Header: res.Header, Body: body, Head: cleanHead(body, whole, known)}, nil
+}
+
+// Allowed looks a host up and says whether all of its addresses may be dialled:
+// for those who dial by themselves. The error is or wraps [ErrBlocked] when one
+// may not.
+func (c *Client) Allowed(ctx context.Context, host string) error {
+	g := c.guard
+	if g.off || g.allowsHost(host) {
+		return nil
+	}
+	if err := g.checkHost(host); err != nil {
+		return err
+	}
+	addresses, err := g.resolver().LookupNetIP(ctx, "ip", host)
+	if err != nil {
+		return err
+	}
+	for _, one := range addresses {
+		if err := g.check(one); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Guarded is a transport with the same guard and limits, for libraries that
+// bring a client of their own.
+func (c *Client) Guarded() http.RoundTripper { return guarded{c} }
+
+type guarded struct{ c *Client }
+
+// RoundTrip implements [http.RoundTripper].
+func (g guarded) RoundTrip(req *http.Request) (*http.Response, error) {
+	if err := g.c.guard.checkHost(req.URL.Hostname()); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(req.Context(), g.c.timeout)
+	res, err := g.c.transport.RoundTrip(req.WithContext(ctx))
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	res.Body = &boundedBody{io.LimitReader(res.Body, maxForeign), res.Body, cancel}
+	return res, nil
+}
+
+// maxForeign bounds what a library reads of an answer.
+const maxForeign = 1 << 20
+
+// boundedBody ends its request's time when it is closed.
+type boundedBody struct {
+	io.Reader
+	io.Closer
+	cancel context.CancelFunc
+}
+
+// Close implements [io.Closer].
+func (b *boundedBody) Close() error {
+	defer b.cancel()
+	return b.Closer.Close()
 }
 
 // ParseURL reads a receiver's URL. Its error never holds the URL.

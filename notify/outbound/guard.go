@@ -75,6 +75,13 @@ func newGuard(o Options) *guard {
 	return g
 }
 
+func (g *guard) resolver() *net.Resolver {
+	if g.open.Resolver != nil {
+		return g.open.Resolver
+	}
+	return net.DefaultResolver
+}
+
 // canonicalHost folds case and the root's dot.
 func canonicalHost(h string) string {
 	return strings.TrimSuffix(strings.ToLower(strings.TrimSpace(h)), ".")

@@ -136,6 +136,19 @@ type lateError struct{ after time.Duration }
 
 func (e lateError) Error() string { return "no answer within " + e.after.String() }
 
+// Clean rewrites the error of a library that brought a client of its own: what
+// is known as secret is taken out, and so is whatever looks like it.
+func Clean(ctx context.Context, err error, secrets []string) error {
+	var known []string
+	for _, s := range secrets {
+		if len(s) >= minGiven {
+			known = append(known, printable(s), url.QueryEscape(s), url.PathEscape(s))
+		}
+	}
+	slices.SortFunc(known, func(a, b string) int { return cmp.Compare(len(b), len(a)) })
+	return newError(ctx, err, known)
+}
+
 // newError rewrites err.
 func newError(ctx context.Context, err error, known []string) *Error {
 	e := &Error{}

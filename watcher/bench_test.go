@@ -185,7 +185,7 @@ type lags struct {
 
 func (l *lags) Get(ctx context.Context, id job.ID) (job.Observation, error) {
 	at := time.Now()
-	if watch, _, ok := l.w.queue.get(id); ok {
+	if watch, _, _, ok := l.w.queue.get(id); ok {
 		l.mu.Lock()
 		l.seen = append(l.seen, at.Sub(watch.NextPollAt.Time()))
 		l.mu.Unlock()

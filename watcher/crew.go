@@ -63,6 +63,9 @@ func (w *Watcher) work(soft, hard context.Context) {
 		}
 		now := w.o.Now()
 		if w.claim.believed(now) {
+			if w.sweep(hard, now) {
+				continue
+			}
 			t, p, more, ok := w.queue.take(now, w.gate, w.crew.free.Load() > 0)
 			if more {
 				w.crew.call()

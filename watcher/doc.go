@@ -39,6 +39,8 @@
 //   - run.go: the loop: sleep until something is due, wake a worker, drain at the end.
 //   - crew.go: the workers, as many as requests may be in flight.
 //   - poll.go: one look, from due to decided.
+//   - sweep.go: one list call that answers for many jobs; queue_sweep.go is the
+//     queue's part in it; sweep_decide.go, pure: when it is worth its call, and of what size.
 //   - decide.go: pure: what one look means for one job.
 //   - schedule.go: pure: when to look next.
 //   - gate.go: when nothing may be asked of the tenant at all.
@@ -53,8 +55,8 @@
 // # Who may change what
 //
 // The queue's lock guards what is known of watched jobs; the gate's, the
-// claim's and the committer's guard their own. The only nesting is queue before
-// gate, in take. No lock is held while anything is waited for. The loop alone
+// claim's and the committer's guard their own, and so does that of sweeps. The only
+// nesting is sweeps before queue before gate, in sweep and take. No lock is held while anything is waited for. The loop alone
 // decides when to wake; the workers alone ask; the committer alone commits; keep
 // alone registers and renews, and stock alone loads.
 package watcher

@@ -10,7 +10,7 @@ import (
 // Explain says why the next look at a job is when it is; false when the job is
 // not watched here.
 func (w *Watcher) Explain(id job.ID) (job.Explanation, bool) {
-	watch, p, ok := w.queue.get(id)
+	watch, p, hidden, ok := w.queue.get(id)
 	if !ok {
 		return job.Explanation{}, false
 	}
@@ -29,7 +29,7 @@ func (w *Watcher) Explain(id job.ID) (job.Explanation, bool) {
 	case p == committing:
 		e.Why = "the last look brought a change that waits for the store to take it"
 	default:
-		e.Why = w.why(&watch)
+		e.Why = w.why(&watch) + "; " + w.sweeps.why(hidden, w.o.Now())
 		if e.TenantWait > watch.NextPollAt {
 			e.Why += fmt.Sprintf("; all requests to the tenant wait until %s (%s)", e.TenantWait, w.gate.health().Reason)
 		}

@@ -48,9 +48,10 @@ const (
 // is untracked or the queue is cleared meanwhile: then every method that takes
 // it back says so, and the result is dropped.
 type ticket struct {
-	slot  int32
-	gen   uint32
-	watch job.Watch
+	slot   int32
+	gen    uint32
+	hidden uint8
+	watch  job.Watch
 }
 
 // add puts jobs in that are not there yet and returns how many were.
@@ -160,7 +161,7 @@ func (q *queue) take(now time.Time, g *gate, idle bool) (t ticket, p pass, more,
 	if idle && found && next > at && next < q.alarm {
 		q.ring()
 	}
-	return ticket{slot: slot, gen: s.gen, watch: s.watch(&q.words)}, p, found && next <= at, true
+	return q.ticket(slot), p, found && next <= at, true
 }
 
 // rest is said by a worker that found nothing to do: it makes sure that the
@@ -207,7 +208,7 @@ func (q *queue) requeue(t ticket, w *job.Watch) bool {
 		return false
 	}
 	q.update(s, w)
-	s.phase = waiting
+	s.phase, s.hidden = waiting, t.hidden
 	q.push(t.slot, w.NextPollAt)
 	return true
 }
@@ -221,7 +222,7 @@ func (q *queue) park(t ticket, w *job.Watch) bool {
 		return false
 	}
 	q.update(s, w)
-	s.phase = committing
+	s.phase, s.hidden = committing, t.hidden
 	return true
 }
 
@@ -290,16 +291,16 @@ func (q *queue) hurry(id job.ID, now job.Instant) bool {
 	return true
 }
 
-// get shows a job; parked says that its update waits for the store.
-func (q *queue) get(id job.ID) (w job.Watch, p phase, ok bool) {
+// get shows a job, where it is, and from which pages it is hidden.
+func (q *queue) get(id job.ID) (w job.Watch, p phase, hidden uint8, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	i, ok := q.index[id]
 	if !ok {
-		return job.Watch{}, 0, false
+		return job.Watch{}, 0, 0, false
 	}
 	s := q.slots.at(i)
-	return s.watch(&q.words), s.phase, true
+	return s.watch(&q.words), s.phase, s.hidden, true
 }
 
 // clear forgets everything; every ticket that is out becomes void.

@@ -23,6 +23,7 @@ type slot struct {
 	phase       phase
 	overdue     bool
 	used        bool
+	hidden      uint8 // from pages of the list up to a size, see visible
 }
 
 func (s *slot) set(w *job.Watch, status uint16) {

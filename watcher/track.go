@@ -171,7 +171,7 @@ func (w *Watcher) PollNow(_ context.Context, id job.ID) error {
 // Live is what this replica knows of a job that it watches. The store has its
 // last change; poll count and next look are here.
 func (w *Watcher) Live(id job.ID) (job.Watch, bool) {
-	watch, _, ok := w.queue.get(id)
+	watch, _, _, ok := w.queue.get(id)
 	return watch, ok
 }
 

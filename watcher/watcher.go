@@ -85,6 +85,8 @@ type Options struct {
 	Metrics   *metrics.Metrics
 	Log       *zap.Logger
 	Policy    Policy
+	// Mode says whether one list call may answer for many jobs; "" is ModeGet.
+	Mode Mode
 
 	// MaxInFlight is how many requests may be in flight; 0 means 8
 	// (ZUORA_MAX_IN_FLIGHT).
@@ -138,6 +140,7 @@ type Options struct {
 type Watcher struct {
 	o       Options
 	queue   *queue
+	sweeps  sweeps
 	gate    *gate
 	crew    *crew
 	commits *committer
@@ -188,6 +191,7 @@ func New(o Options) (*Watcher, error) {
 		o.Wake = func(...string) {}
 	}
 	w := &Watcher{o: o, queue: newQueue(), gate: newGate(o.Policy.Jitter), ends: newEndings()}
+	w.sweeps = sweeps{list: newLister(o.Mode), drawn: map[job.ID]ticket{}}
 	w.crew = newCrew(o.MaxInFlight)
 	w.claim = newClaim(o.Replica.ID)
 	w.commits = newCommitter(w)

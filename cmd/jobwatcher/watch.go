@@ -257,6 +257,7 @@ func watcherOptions(c *Config, log *zap.Logger) watcher.Options {
 			AbandonAfter:    d.AbandonAfter,
 			LostAfter:       d.LostAfter,
 		},
+		Mode:          watcher.Mode(d.PollMode),
 		MaxInFlight:   c.Upstream.MaxInFlight,
 		IDs:           c.jobIDs(),
 		IDsFile:       d.JobIdsFile,

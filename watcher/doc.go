@@ -44,6 +44,8 @@
 //   - decide.go: pure: what one look means for one job.
 //   - schedule.go: pure: when to look next.
 //   - gate.go: when nothing may be asked of the tenant at all.
+//   - budget.go: pure: how much may be asked of it, in every window; account.go
+//     keeps that across restarts.
 //   - commit.go: stores changes, many at a time, until they are stored.
 //   - finish.go: builds the event of a change, and tells who waits for the end.
 //   - claim.go: under which id this replica acts, and until when.
@@ -56,7 +58,7 @@
 //
 // The queue's lock guards what is known of watched jobs; the gate's, the
 // claim's and the committer's guard their own, and so does that of sweeps. The only
-// nesting is sweeps before queue before gate, in sweep and take. No lock is held while anything is waited for. The loop alone
+// nesting is sweeps before queue before gate before budget, in sweep and take. No lock is held while anything is waited for. The loop alone
 // decides when to wake; the workers alone ask; the committer alone commits; keep
 // alone registers and renews, and stock alone loads.
 package watcher

@@ -33,6 +33,9 @@ func (w *Watcher) Explain(id job.ID) (job.Explanation, bool) {
 		if e.TenantWait > watch.NextPollAt {
 			e.Why += fmt.Sprintf("; all requests to the tenant wait until %s (%s)", e.TenantWait, w.gate.health().Reason)
 		}
+		if now := w.o.Now(); w.budget.opens(now).After(now) {
+			e.Why += fmt.Sprintf("; the tenant's budget lets the next request out at %s", job.At(w.budget.opens(now)))
+		}
 	}
 	return e, true
 }

@@ -17,6 +17,7 @@ import (
 //	                                            └──fault──> [shut], for longer
 type gate struct {
 	jitter func() float64
+	budget *budget // what may be spent while it is open; nil: anything
 
 	mu    sync.Mutex
 	state gateState
@@ -94,7 +95,7 @@ func shutFor(r job.Reason) (least, most time.Duration) {
 // refused, or that we could not even read.
 func needsHuman(r job.Reason) bool { return r == job.ReasonAuth || r == job.ReasonInternal }
 
-func newGate(jitter func() float64) *gate { return &gate{jitter: jitter} }
+func newGate(jitter func() float64, b *budget) *gate { return &gate{jitter: jitter, budget: b} }
 
 // admit asks for leave to make a request now.
 func (g *gate) admit(now time.Time) (pass, bool) {
@@ -104,17 +105,17 @@ func (g *gate) admit(now time.Time) (pass, bool) {
 	case gateProbing:
 		return pass{}, false
 	case gateShut:
-		if now.Before(g.until) {
+		if now.Before(g.until) || !g.spend(now) {
 			return pass{}, false
 		}
 		g.state = gateProbing
 		return pass{epoch: g.epoch, probe: true}, true
 	case gateOpen:
 	}
+	if g.step > 0 && now.Before(g.nextQ) || !g.spend(now) {
+		return pass{}, false
+	}
 	if g.step > 0 {
-		if now.Before(g.nextQ) {
-			return pass{}, false
-		}
 		if now.After(g.paced) {
 			g.step = 0
 		} else {
@@ -124,22 +125,33 @@ func (g *gate) admit(now time.Time) (pass, bool) {
 	return pass{epoch: g.epoch}, true
 }
 
+// spend takes one request out of the budget, if that has one.
+func (g *gate) spend(now time.Time) bool {
+	if g.budget == nil {
+		return true
+	}
+	_, ok := g.budget.admit(now)
+	return ok
+}
+
 // opensAt is when admit can next say yes; the zero time means now, and far away
 // that a probe is out.
 func (g *gate) opensAt(now time.Time) time.Time {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	switch g.state {
-	case gateProbing:
+	at := time.Time{}
+	switch {
+	case g.state == gateProbing:
 		return now.Add(time.Hour)
-	case gateShut:
-		return g.until
-	case gateOpen:
+	case g.state == gateShut:
+		at = g.until
+	case g.step > 0:
+		at = g.nextQ
 	}
-	if g.step > 0 {
-		return g.nextQ
+	if g.budget != nil {
+		at = later(at, g.budget.opens(now))
 	}
-	return time.Time{}
+	return at
 }
 
 // report gives a pass back with what came of it.

@@ -187,7 +187,7 @@ func TestAFewFaultsAmongManyAnswersDoNotShutTheGate(t *testing.T) {
 
 func TestGateIgnoresAnswersFromBeforeItShut(t *testing.T) {
 	t.Parallel()
-	g := newGate(func() float64 { return 0.5 })
+	g := newGate(func() float64 { return 0.5 }, nil)
 	now := noon
 	early, _ := g.admit(now)
 	late, _ := g.admit(now)
@@ -221,7 +221,7 @@ func TestGateIgnoresAnswersFromBeforeItShut(t *testing.T) {
 
 func TestGateObeysTheLongestHintOfLooksInTheAir(t *testing.T) {
 	t.Parallel()
-	g := newGate(func() float64 { return 0 })
+	g := newGate(func() float64 { return 0 }, nil)
 	first, _ := g.admit(noon)
 	second, _ := g.admit(noon)
 	g.report(first, Failing{Reason: job.ReasonRateLimited, Hint: 10 * time.Second, TenantWide: true}, noon)
@@ -236,7 +236,7 @@ func TestGateObeysTheLongestHintOfLooksInTheAir(t *testing.T) {
 
 func TestAHumanIsToldOnceAnEpisode(t *testing.T) {
 	t.Parallel()
-	g := newGate(func() float64 { return 0 })
+	g := newGate(func() float64 { return 0 }, nil)
 	now, told := noon, 0
 	for i := range 20 {
 		p, ok := g.admit(now)
@@ -259,7 +259,7 @@ func TestAHumanIsToldOnceAnEpisode(t *testing.T) {
 
 func TestFaultsFromBeforeAnEpisodeDoNotBeginAnother(t *testing.T) {
 	t.Parallel()
-	g := newGate(func() float64 { return 0 })
+	g := newGate(func() float64 { return 0 }, nil)
 	passes := make([]pass, 2*runLength)
 	for i := range passes {
 		passes[i], _ = g.admit(noon)
@@ -282,7 +282,7 @@ func TestFaultsFromBeforeAnEpisodeDoNotBeginAnother(t *testing.T) {
 func FuzzGateNeverOpensBeforeAHintIsOver(f *testing.F) {
 	f.Add([]byte{0, 1, 9, 30, 2, 1, 40, 0, 60, 3})
 	f.Fuzz(func(t *testing.T, steps []byte) {
-		g := newGate(func() float64 { return 0.3 })
+		g := newGate(func() float64 { return 0.3 }, nil)
 		now, floor := noon, noon
 		reasons := append([]job.Reason{job.NoReason}, job.PollReasons()...)
 		var out []pass

@@ -319,6 +319,17 @@ func (q *queue) backlog(now job.Instant) int {
 	return q.heap.count(now)
 }
 
+// late is how long the job that has been due longest has been so.
+func (q *queue) late(now time.Time) time.Duration {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	due, found := q.heap.min()
+	if !found || due >= job.At(now) {
+		return 0
+	}
+	return now.Sub(due.Time())
+}
+
 // shift moves every due time by d, after the clock was set back.
 func (q *queue) shift(d time.Duration) {
 	q.mu.Lock()

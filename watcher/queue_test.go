@@ -11,7 +11,7 @@ import (
 	"github.com/jobwatcher/jobwatcher/watcher/job"
 )
 
-func openGate() *gate { return newGate(func() float64 { return 0.5 }) }
+func openGate() *gate { return newGate(func() float64 { return 0.5 }, nil) }
 
 // TestQueueAgreesWithAModel does what a watcher does, at random, and compares
 // with a plain map.

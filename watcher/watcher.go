@@ -75,6 +75,14 @@ type Ownership interface {
 	Purge(ctx context.Context, before job.Instant, limit int) (int, error)
 }
 
+// BudgetStore remembers what has been spent, and knows how many replicas spend.
+type BudgetStore interface {
+	Budget(ctx context.Context, tenant string) ([]job.BudgetState, error)
+	SaveBudget(ctx context.Context, tenant string, states []job.BudgetState) error
+	// ReplicaCount is how many replicas are alive.
+	ReplicaCount() (int, error)
+}
+
 // Options are a Watcher's parts and numbers. Upstream, Store, Ownership and
 // Tenant are required; everything else has a good zero value.
 type Options struct {
@@ -87,6 +95,12 @@ type Options struct {
 	Policy    Policy
 	// Mode says whether one list call may answer for many jobs; "" is ModeGet.
 	Mode Mode
+
+	// Budget is how much of the tenant's rate limits may be ours; the zero value
+	// heeds nothing but the answers. BudgetStore keeps it across restarts; nil:
+	// nobody does.
+	Budget      BudgetPolicy
+	BudgetStore BudgetStore
 
 	// MaxInFlight is how many requests may be in flight; 0 means 8
 	// (ZUORA_MAX_IN_FLIGHT).
@@ -141,6 +155,7 @@ type Watcher struct {
 	o       Options
 	queue   *queue
 	sweeps  sweeps
+	budget  *budget
 	gate    *gate
 	crew    *crew
 	commits *committer
@@ -190,7 +205,8 @@ func New(o Options) (*Watcher, error) {
 	if o.Wake == nil {
 		o.Wake = func(...string) {}
 	}
-	w := &Watcher{o: o, queue: newQueue(), gate: newGate(o.Policy.Jitter), ends: newEndings()}
+	w := &Watcher{o: o, queue: newQueue(), budget: newBudget(o.Budget, o.Now()), ends: newEndings()}
+	w.gate = newGate(o.Policy.Jitter, w.budget)
 	w.sweeps = sweeps{list: newLister(o.Mode), drawn: map[job.ID]ticket{}}
 	w.crew = newCrew(o.MaxInFlight)
 	w.claim = newClaim(o.Replica.ID)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/jobwatcher/jobwatcher/watcher"
 )
 
 var update = flag.Bool("update", false, "rewrite golden files")
@@ -238,11 +239,11 @@ func TestBudgetTakesAShareOrLimits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := budget{windows: []budgetWindow{{300, time.Minute}, {5000, time.Hour}, {50000, 24 * time.Hour}}}
-	if diff := cmp.Diff(want, got, cmp.AllowUnexported(budget{}, budgetWindow{})); diff != "" {
+	want := watcher.BudgetPolicy{Limits: map[time.Duration]int64{time.Minute: 300, time.Hour: 5000, 24 * time.Hour: 50000}}
+	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("budget (-want +got):\n%s", diff)
 	}
-	if got, err := parseBudget("0.25"); err != nil || got.share != 0.25 {
+	if got, err := parseBudget("0.25"); err != nil || got.Share != 0.25 {
 		t.Errorf("share = %v, %v; want 0.25", got, err)
 	}
 }
@@ -253,12 +254,12 @@ func FuzzBudget(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		b, err := parseBudget(text)
-		if err == nil && !(b.share > 0 && b.share <= 1) && len(b.windows) == 0 {
+		if err == nil && !(b.Share > 0 && b.Share <= 1) && len(b.Limits) == 0 {
 			t.Errorf("parseBudget(%q) = %v without a fault", text, b)
 		}
-		for _, w := range b.windows {
-			if w.limit < 1 || w.span < time.Minute {
-				t.Errorf("parseBudget(%q) has the window %v", text, w)
+		for span, limit := range b.Limits {
+			if limit < 1 || span < time.Minute {
+				t.Errorf("parseBudget(%q) has the window %d/%s", text, limit, span)
 			}
 		}
 	})

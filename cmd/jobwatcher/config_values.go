@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jobwatcher/jobwatcher/watcher"
 	"github.com/jobwatcher/jobwatcher/watcher/job"
 	"github.com/jobwatcher/jobwatcher/watcher/secret"
 )
@@ -80,44 +81,32 @@ func (c *Config) checkStore(add report) {
 // the two together.
 const defaultStore = "sqlite:jobwatcher.db"
 
-// budget is ZUORA_BUDGET: a share of every window, or limits of our own.
-type budget struct {
-	share   float64
-	windows []budgetWindow
-}
-
-type budgetWindow struct {
-	limit int64
-	span  time.Duration
-}
-
-func parseBudget(text string) (budget, error) {
+// parseBudget reads ZUORA_BUDGET: a share of every window, or limits of our own.
+func parseBudget(text string) (watcher.BudgetPolicy, error) {
 	notBudget := fmt.Errorf("%q is not a share above 0 and at most 1, nor limits such as 300/1m,5000/1h,50000/24h", job.Cut(text, 80))
 	if !strings.Contains(text, "/") {
 		share, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
 		if err != nil || !(share > 0 && share <= 1) { // written so that NaN is refused
-			return budget{}, notBudget
+			return watcher.BudgetPolicy{}, notBudget
 		}
-		return budget{share: share}, nil
+		return watcher.BudgetPolicy{Share: share}, nil
 	}
-	var b budget
-	seen := map[time.Duration]bool{}
+	b := watcher.BudgetPolicy{Limits: map[time.Duration]int64{}}
 	for part := range strings.SplitSeq(text, ",") {
 		limit, span, _ := strings.Cut(strings.TrimSpace(part), "/")
 		n, err := strconv.ParseInt(strings.TrimSpace(limit), 10, 64)
 		if err != nil || n < 1 {
-			return budget{}, notBudget
+			return watcher.BudgetPolicy{}, notBudget
 		}
 		d, err := time.ParseDuration(strings.TrimSpace(span))
 		// Zuora has exactly these windows (zuora-facts.md section 4).
 		if err != nil || d != time.Minute && d != time.Hour && d != 24*time.Hour {
-			return budget{}, fmt.Errorf("%q: the window is not 1m, 1h or 24h", job.Cut(part, 80))
+			return watcher.BudgetPolicy{}, fmt.Errorf("%q: the window is not 1m, 1h or 24h", job.Cut(part, 80))
 		}
-		if seen[d] {
-			return budget{}, fmt.Errorf("%q: the window %s is given twice", job.Cut(text, 80), span)
+		if _, twice := b.Limits[d]; twice {
+			return watcher.BudgetPolicy{}, fmt.Errorf("%q: the window %s is given twice", job.Cut(text, 80), span)
 		}
-		seen[d] = true
-		b.windows = append(b.windows, budgetWindow{n, d})
+		b.Limits[d] = n
 	}
 	return b, nil
 }

@@ -23,6 +23,7 @@
 //   - jobs_cli.go has list, show and explain.
 //   - wait_cli.go has wait.
 //   - ops_cli.go has deliveries, replay and destinations.
+//   - budget_cli.go is the verb budget.
 //   - healthcheck.go asks the local daemon whether it is ready.
 //   - version.go says what this binary is.
 //   - simulate.go serves the stand-in for Zuora.

@@ -118,7 +118,7 @@ variables; "jobwatcher config" lists them.`,
 		a.watchCommand(), a.demoCommand(), a.simulateCommand(), a.verifyCommand(),
 		a.runCommand(), a.configCommand(), a.healthcheckCommand(), a.versionCommand(),
 		a.trackCommand(), a.untrackCommand(), a.listCommand(), a.showCommand(), a.explainCommand(),
-		a.waitCommand(), a.deliveriesCommand(), a.replayCommand(), a.destinationsCommand(),
+		a.waitCommand(), a.deliveriesCommand(), a.replayCommand(), a.destinationsCommand(), a.budgetCommand(),
 	)
 	return root
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jobwatcher/jobwatcher/metrics"
@@ -110,7 +111,12 @@ func assemble(ctx context.Context, l *lifecycle, c *Config, log *zap.Logger, h h
 	}
 	l.CleanUp("store", func(context.Context) error { return kept.Close() })
 
-	up, err := upstream(c, m, log)
+	var windows atomic.Pointer[watcher.Watcher] // who hears of the tenant's limits, once it is there
+	up, err := upstream(c, m, log, func(told []job.BudgetWindow) {
+		if w := windows.Load(); w != nil {
+			w.Windows(told)
+		}
+	})
 	if err != nil {
 		return addresses{}, err
 	}
@@ -121,6 +127,7 @@ func assemble(ctx context.Context, l *lifecycle, c *Config, log *zap.Logger, h h
 	if err != nil {
 		return addresses{}, err
 	}
+	windows.Store(w)
 	m.Collect(w, kept)
 	m.DestinationsRead()
 	if c.Daemon.DestinationsFile != "" {
@@ -169,6 +176,7 @@ func loops(l *lifecycle, c *Config, m *metrics.Metrics, log *zap.Logger, kept *s
 	dispatched, registered := make(chan struct{}), make(chan struct{})
 
 	o := watcherOptions(c, log)
+	o.BudgetStore = kept
 	o.Upstream, o.Store, o.Metrics, o.Alone, o.Grace = up, kept, m, kept.Alone(), grace
 	o.Ownership = ownership{kept, d.Wake, sync.OnceFunc(func() { close(registered) }), dispatched}
 	o.Route, o.Wake, o.KeepDataFile, o.KnownDestinations = d.Route, d.Wake, d.KeepsDataFile, d.Names
@@ -271,7 +279,7 @@ func senders(c *Config) func(notify.Destination) (notify.Sender, error) {
 }
 
 // upstream makes the client of the tenant.
-func upstream(c *Config, m *metrics.Metrics, log *zap.Logger) (*zuora.Client, error) {
+func upstream(c *Config, m *metrics.Metrics, log *zap.Logger, windows func([]job.BudgetWindow)) (*zuora.Client, error) {
 	id, err := c.clientID()
 	if err != nil {
 		return nil, err
@@ -290,5 +298,12 @@ func upstream(c *Config, m *metrics.Metrics, log *zap.Logger) (*zuora.Client, er
 		Metrics:      m,
 		Log:          log.Named("zuora"),
 		UserAgent:    "jobwatcher/" + thisBuild().Version,
+		OnWindows: func(all []zuora.Window) {
+			told := make([]job.BudgetWindow, len(all))
+			for i, w := range all {
+				told[i] = job.BudgetWindow{Span: w.Span, Limit: w.Limit, Remaining: w.Remaining, Reset: w.Reset}
+			}
+			windows(told)
+		},
 	})
 }

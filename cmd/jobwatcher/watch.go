@@ -77,7 +77,8 @@ func (a *app) watch(parent context.Context, c *Config, ids []job.ID, timeout tim
 		return err
 	}
 	defer func() { _ = kept.Close() }()
-	up, err := upstream(c, nil, log)
+	var w *watcher.Watcher // made before anything is asked
+	up, err := upstream(c, nil, log, func(told []job.BudgetWindow) { w.Windows(told) })
 	if err != nil {
 		return err
 	}
@@ -85,8 +86,7 @@ func (a *app) watch(parent context.Context, c *Config, ids []job.ID, timeout tim
 	options := watcherOptions(c, log)
 	options.Upstream, options.Store, options.Ownership, options.Alone = up, kept, kept, true
 	options.IDs, options.IDsFile, options.Discover, options.Retention = nil, "", false, 0
-	w, err := watcher.New(options)
-	if err != nil {
+	if w, err = watcher.New(options); err != nil {
 		return err
 	}
 
@@ -245,6 +245,7 @@ func (o *oneShot) views(ctx context.Context) []job.View {
 // watcherOptions copies what the configuration says about watching.
 func watcherOptions(c *Config, log *zap.Logger) watcher.Options {
 	d := &c.Daemon
+	spending, _ := parseBudget(c.Upstream.Budget) // checked with the rest
 	return watcher.Options{
 		Tenant: d.Tenant,
 		Log:    log,
@@ -258,6 +259,7 @@ func watcherOptions(c *Config, log *zap.Logger) watcher.Options {
 			LostAfter:       d.LostAfter,
 		},
 		Mode:          watcher.Mode(d.PollMode),
+		Budget:        spending,
 		MaxInFlight:   c.Upstream.MaxInFlight,
 		IDs:           c.jobIDs(),
 		IDsFile:       d.JobIdsFile,

@@ -18,6 +18,7 @@ var undo = []string{
 	2: `DROP TABLE delivered`,
 	3: `DROP TABLE job_groups; DROP TABLE group_jobs; DROP INDEX events_jobless`,
 	4: `DROP INDEX jobs_watched; DROP INDEX deliveries_job; CREATE INDEX deliveries_job ON deliveries (tenant, job_id)`,
+	5: `DROP TABLE budget`,
 }
 
 // backTo makes a closed SQLite file what it was under an earlier schema.

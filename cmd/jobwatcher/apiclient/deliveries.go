@@ -56,6 +56,12 @@ func (c *Client) Destinations(ctx context.Context) ([]job.DestinationView, error
 	return answer.Destinations, err
 }
 
+// Budget shows the tenant's rate limits and what of them is the daemon's.
+func (c *Client) Budget(ctx context.Context) (v job.BudgetView, err error) {
+	_, err = c.call(ctx, request{method: http.MethodGet, path: "/v1/budget"}, &v)
+	return v, err
+}
+
 // Test sends a test event to a destination and returns what became of it.
 func (c *Client) Test(ctx context.Context, name string) (job.AttemptView, error) {
 	var a job.AttemptView

@@ -212,3 +212,14 @@ func TestDestinationsArePausedAndResumed(t *testing.T) {
 		c.do("GET", "/v1/destinations/loader/"+verb).want(405, codeMethodNotAllowed)
 	}
 }
+
+func TestBudgetShowsEachWindow(t *testing.T) {
+	t.Parallel()
+	c := newClient(t, newWorld(t), nil)
+	var got job.BudgetView
+	c.do("GET", "/v1/budget").want(200, "").decode(&got)
+	if len(got.Windows) != 1 || got.Windows[0].Left != 2400 || got.Share == nil {
+		t.Errorf("got %+v", got)
+	}
+	c.do("GET", "/v1/budget?window=1m").want(422, codeUnknownField)
+}

@@ -24,6 +24,14 @@ func (s *server) listDestinations(w http.ResponseWriter, r *http.Request) error 
 	}{all})
 }
 
+// budget shows each rate-limit window of the tenant.
+func (s *server) budget(w http.ResponseWriter, r *http.Request) error {
+	if _, err := params(r); err != nil {
+		return err
+	}
+	return answer(w, http.StatusOK, s.o.Watcher.Budget())
+}
+
 // testDestination sends a test event at once and says what became of it. A
 // destination that refuses it is an answer, not a fault of the call.
 func (s *server) testDestination(w http.ResponseWriter, r *http.Request) error {

@@ -342,6 +342,13 @@ func (w *world) Explain(id job.ID) (job.Explanation, bool) {
 	return job.Explanation{ID: id, State: job.Watching, Status: watch.Status, NextPollAt: watch.NextPollAt, Why: "just tracked"}, ok
 }
 
+func (w *world) Budget() job.BudgetView {
+	share := 0.5
+	return job.BudgetView{Tenant: tenant, Share: &share, Windows: []job.BudgetWindowView{{
+		Window: "1m", Limit: 2500, Used: 100, Left: 2400, Ours: 1250, Spent: 40, ResetsAt: job.At(w.clock), NextAt: job.At(w.clock),
+	}}}
+}
+
 func (w *world) Ended(id job.ID) (<-chan struct{}, func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -56,6 +56,8 @@ type Watcher interface {
 	Explain(id job.ID) (job.Explanation, bool)
 	// Ended gives a channel that is closed when the job ends here.
 	Ended(id job.ID) (ended <-chan struct{}, cancel func())
+	// Budget shows the tenant's rate limits and what of them is ours.
+	Budget() job.BudgetView
 }
 
 // Pulse tells whether the watcher lives. *watcher.Watcher is one.
@@ -152,6 +154,7 @@ func New(o Options) (http.Handler, error) {
 		"/v1/deliveries/replay":          {http.MethodPost: s.replayWhere},
 		"/v1/deliveries/{id}":            {http.MethodGet: s.showDelivery},
 		"/v1/deliveries/{id}/replay":     {http.MethodPost: s.replay},
+		"/v1/budget":                     {http.MethodGet: s.budget},
 		"/v1/destinations":               {http.MethodGet: s.listDestinations},
 		"/v1/destinations/{name}/test":   {http.MethodPost: s.testDestination},
 		"/v1/destinations/{name}/pause":  {http.MethodPost: s.pauseDestination},

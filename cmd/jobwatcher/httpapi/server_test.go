@@ -50,6 +50,7 @@ func examples(w *world) []example {
 		{"POST", "/v1/deliveries/replay", `{"state":"exhausted"}`},
 		{"GET", "/v1/deliveries/dlv_1", ""},
 		{"POST", "/v1/deliveries/dlv_1/replay", ""},
+		{"GET", "/v1/budget", ""},
 		{"GET", "/v1/destinations", ""},
 		{"POST", "/v1/destinations/loader/test", ""},
 		{"POST", "/v1/destinations/loader/pause", ""},
@@ -82,6 +83,9 @@ func TestEveryOperationRefusesAlike(t *testing.T) {
 			c.do(e.method, e.target, e.body).want(403, codeForbidden)
 			_, c = fresh(nil)
 			c.do(e.method, e.target+"?nonsense=1", e.body).want(422, codeUnknownField)
+			if e.target == "/v1/budget" {
+				return // it reads memory, which does not fail
+			}
 			w, c := fresh(nil)
 			w.fail = errors.New("disk on fire at postgres://user:canary@db")
 			if a := c.do(e.method, e.target, e.body).want(500, codeInternal); strings.Contains(string(a.body), "canary") {
@@ -246,7 +250,7 @@ func TestEveryChangeLeavesALine(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("audit lines (-want +got):\n%s", diff)
 	}
-	if codes[200] != 12 || codes[401] != 1 || codes[400] != 1 {
+	if codes[200] != 13 || codes[401] != 1 || codes[400] != 1 {
 		t.Errorf("answers that were counted: %v", codes)
 	}
 	if n := logs.FilterMessage("request: GET /v1/jobs/{id} answered 200").Len(); n != 1 {

@@ -3,7 +3,7 @@
 // ours and yours.
 //
 // Reading order: storetest.go starts the suite; jobs.go, commit.go,
-// groups.go, deliveries.go, replicas.go and retention.go exercise one subject each;
+// groups.go, deliveries.go, replicas.go, retention.go and budget.go exercise one subject each;
 // invariants.go checks a whole database; postgres.go starts a private server.
 package storetest
 
@@ -63,6 +63,7 @@ func Exercise(t *testing.T, open Open) {
 		"JobForgottenByRetentionCanBeTrackedAnew": jobForgottenByRetentionCanBeTrackedAnew,
 		"CursorThatIsJunkIsRefusedByName":         cursorThatIsJunkIsRefusedByName,
 		"HistoryOfAnAlternatingJobIsBounded":      historyOfAnAlternatingJobIsBounded,
+		"BudgetIsRemembered":                      budgetIsRemembered,
 		"DestinationStateIsRemembered":            destinationStateIsRemembered,
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -299,13 +299,9 @@ func (b *budget) view(tenant string, late time.Duration, now time.Time) job.Budg
 
 // shortSpan is a window's name in metrics and API.
 func shortSpan(d time.Duration) string {
-	switch d {
-	case time.Minute:
-		return "1m"
-	case time.Hour:
-		return "1h"
-	case 24 * time.Hour:
-		return "24h"
+	names := map[time.Duration]string{time.Minute: "1m", time.Hour: "1h", 24 * time.Hour: "24h"}
+	if name, ok := names[d]; ok {
+		return name
 	}
 	return d.String()
 }

@@ -288,8 +288,8 @@ func (b *budget) view(tenant string, late time.Duration, now time.Time) job.Budg
 		}
 		one.Left = max(one.Limit-one.Used, 0)
 		if passed := now.Sub(w.since); passed > w.span/100 && w.spent > 0 {
-			if end := w.since.Add(time.Duration(float64(passed) * ours / float64(w.spent))); end.Before(w.since.Add(w.span)) {
-				one.SpentAt = job.At(end)
+			if lasts := float64(passed) * ours / float64(w.spent); lasts < float64(w.span) {
+				one.SpentAt = job.At(w.since.Add(time.Duration(lasts)))
 			}
 		}
 		v.Windows = append(v.Windows, one)

@@ -142,6 +142,42 @@ func TestBudgetViewTellsTheTenantsUseAndOurs(t *testing.T) {
 	}
 }
 
+func TestViewTellsWhenOursIsSpentAtThisPace(t *testing.T) {
+	t.Parallel()
+	midnight := noon.Truncate(24 * time.Hour)
+	b := newBudget(BudgetPolicy{Limits: map[time.Duration]int64{24 * time.Hour: 1000}}, midnight)
+	spendAll(b, midnight, time.Hour) // 250 at once and 31 more: at this pace 1,000 last less than four hours
+	at := b.view("acme", 0, midnight.Add(time.Hour)).Windows[0].SpentAt
+	if at < job.At(midnight.Add(3*time.Hour)) || at > job.At(midnight.Add(4*time.Hour)) {
+		t.Errorf("spent at %s", at)
+	}
+	b = newBudget(BudgetPolicy{Share: 1}, midnight)
+	b.learn([]job.BudgetWindow{{Span: 24 * time.Hour, Limit: 27_000_000, Remaining: -1}}, midnight)
+	b.admit(midnight)
+	if at := b.view("acme", 0, midnight.Add(22*time.Hour)).Windows[0].SpentAt; !at.IsZero() {
+		t.Errorf("one of 27 million is spent at %s", at)
+	}
+}
+
+// The loop sleeps until the gate opens, in whole milliseconds: a gate that opens
+// "now" would open less than a millisecond later, again and again.
+func TestGateWithABudgetLeftIsOpenAndNotAboutToOpen(t *testing.T) {
+	t.Parallel()
+	now := noon.Add(333 * time.Microsecond)
+	b := newBudget(BudgetPolicy{Limits: map[time.Duration]int64{time.Minute: 4}}, noon)
+	g := newGate(func() float64 { return 0.5 }, b)
+	if at := g.opensAt(now); !at.IsZero() {
+		t.Errorf("it opens at %s", at)
+	}
+	spendAll(b, now, time.Second)
+	if at := g.opensAt(now.Add(time.Second)); !at.After(now.Add(time.Second)) {
+		t.Errorf("with nothing left it opens at %s", at)
+	}
+	if _, ok := g.admit(now.Add(time.Second)); ok {
+		t.Error("it lets a request through with nothing left")
+	}
+}
+
 // Whatever answers tell, in any order: the share holds, and the budget opens
 // again some time.
 func FuzzBudgetHoldsAndOpens(f *testing.F) {

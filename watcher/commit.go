@@ -316,13 +316,18 @@ func (w *Watcher) landed(c *change) {
 	}
 	if d.Outcome == job.Undecided {
 		w.queue.requeue(c.ticket, &d.Watch)
+		if d.Changed {
+			w.feed.tell(c.update.At, job.KindStatus, c.update.ID)
+		}
 		if d.Overdue {
+			w.feed.tell(c.update.At, job.KindOverdue, c.update.ID)
 			w.o.Log.Info("job overdue", fields...)
 		}
 		return
 	}
 	w.queue.finish(c.ticket)
 	w.ends.close(c.update.ID)
+	w.feed.tell(c.update.At, job.KindFinished, c.update.ID)
 	w.o.Metrics.JobFinished(&c.job)
 	if c.delayed {
 		w.o.Metrics.Detected(c.delay)

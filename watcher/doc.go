@@ -48,6 +48,7 @@
 //     keeps that across restarts.
 //   - commit.go: stores changes, many at a time, until they are stored.
 //   - finish.go: builds the event of a change, and tells who waits for the end.
+//   - feed.go: tells those who look on what happens, and never waits for them.
 //   - claim.go: under which id this replica acts, and until when.
 //   - reap.go: registers, renews, inherits, loads, releases, deletes what is old.
 //   - intake.go: jobs named by the environment and by a file.

@@ -149,7 +149,10 @@ func (g *gate) opensAt(now time.Time) time.Time {
 		at = g.nextQ
 	}
 	if g.budget != nil {
-		at = later(at, g.budget.opens(now))
+		// Only what lies ahead: "now", rounded up to a millisecond, never comes.
+		if opens := g.budget.opens(now); opens.After(now) {
+			at = later(at, opens)
+		}
 	}
 	return at
 }

@@ -137,6 +137,11 @@ func (w *Watcher) enqueue(items []job.Tracking, fresh []bool, now job.Instant) {
 		})
 	}
 	w.queue.add(watches...)
+	ids := make([]job.ID, len(watches))
+	for i := range watches {
+		ids[i] = watches[i].ID
+	}
+	w.feed.tell(now, job.KindTracked, ids...)
 	w.o.Metrics.JobsTracked(items[0].Source, n)
 	if n == 1 {
 		w.o.Log.Info("job tracked", zap.Stringer("job_id", watches[0].ID))
@@ -155,6 +160,7 @@ func (w *Watcher) Untrack(ctx context.Context, id job.ID) error {
 	}
 	w.queue.remove(id)
 	w.ends.close(id)
+	w.feed.tell(job.At(w.o.Now()), job.KindUntracked, id)
 	w.o.Log.Info("job untracked", zap.Stringer("job_id", id))
 	return nil
 }

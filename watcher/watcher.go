@@ -161,6 +161,7 @@ type Watcher struct {
 	commits *committer
 	claim   *claim
 	ends    *endings
+	feed    *feed
 	beat    atomic.Int64
 }
 
@@ -205,7 +206,7 @@ func New(o Options) (*Watcher, error) {
 	if o.Wake == nil {
 		o.Wake = func(...string) {}
 	}
-	w := &Watcher{o: o, queue: newQueue(), budget: newBudget(o.Budget, o.Now()), ends: newEndings()}
+	w := &Watcher{o: o, queue: newQueue(), budget: newBudget(o.Budget, o.Now()), ends: newEndings(), feed: newFeed()}
 	w.gate = newGate(o.Policy.Jitter, w.budget)
 	w.sweeps = sweeps{list: newLister(o.Mode), drawn: map[job.ID]ticket{}}
 	w.crew = newCrew(o.MaxInFlight)

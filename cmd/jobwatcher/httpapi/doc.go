@@ -26,7 +26,7 @@
 //   - jobs.go: track one, list, show, untrack, look now.
 //   - wait.go: the long poll, and why the next look is when it is.
 //   - intake.go: track many in one transaction.
-//   - stream.go: track any number, a line each.
+//   - events.go streams what happens; stream.go: track any number, a line each.
 //   - deliveries.go: the ledger and its replay.
 //   - destinations.go: list, test, pause, resume.
 //   - health.go: livez from the loop's heartbeat, readyz from the store and the drain.

@@ -34,6 +34,9 @@ type world struct {
 	fail         error // what every call answers
 	failAfter    int   // Track: this many calls go well before fail counts
 	panics       bool
+	notices      []job.Notice
+	forgotten    uint64
+	more         chan struct{}
 	beat         time.Time
 	health       job.UpstreamHealth
 	filter       job.Filter
@@ -340,6 +343,33 @@ func (w *world) Explain(id job.ID) (job.Explanation, bool) {
 	defer w.mu.Unlock()
 	watch, ok := w.live[id]
 	return job.Explanation{ID: id, State: job.Watching, Status: watch.Status, NextPollAt: watch.NextPollAt, Why: "just tracked"}, ok
+}
+
+func (w *world) Notices(after uint64, limit int) (notices []job.Notice, newest uint64, gap bool, more <-chan struct{}) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.more == nil {
+		w.more = make(chan struct{})
+	}
+	newest = uint64(len(w.notices))
+	if after > newest || after < w.forgotten {
+		return nil, newest, true, w.more
+	}
+	rest := w.notices[after:]
+	return rest[:min(limit, len(rest))], newest, false, w.more
+}
+
+// happens tells whoever looks on.
+func (w *world) happens(kind string, ids ...job.ID) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, id := range ids {
+		w.notices = append(w.notices, job.Notice{N: uint64(len(w.notices) + 1), At: job.At(w.clock), Kind: kind, ID: id})
+	}
+	if w.more != nil {
+		close(w.more)
+		w.more = nil
+	}
 }
 
 func (w *world) Budget() job.BudgetView {

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"crypto/rand"
 	_ "embed"
 	"encoding/json"
 	"fmt"
@@ -56,6 +57,9 @@ type Watcher interface {
 	Explain(id job.ID) (job.Explanation, bool)
 	// Ended gives a channel that is closed when the job ends here.
 	Ended(id job.ID) (ended <-chan struct{}, cancel func())
+	// Notices are those after the n-th, the number of the newest, whether some
+	// after the n-th are forgotten, and a channel closed when there are more.
+	Notices(after uint64, limit int) (notices []job.Notice, newest uint64, gap bool, more <-chan struct{})
 	// Budget shows the tenant's rate limits and what of them is ours.
 	Budget() job.BudgetView
 }
@@ -128,6 +132,9 @@ type server struct {
 	o    Options
 	auth auth
 	mux  *http.ServeMux
+	// life names this process in the ids of events, streams counts their readers.
+	life    string
+	streams chan struct{}
 }
 
 // handler answers one request or returns why not.
@@ -154,6 +161,7 @@ func New(o Options) (http.Handler, error) {
 		"/v1/deliveries/replay":          {http.MethodPost: s.replayWhere},
 		"/v1/deliveries/{id}":            {http.MethodGet: s.showDelivery},
 		"/v1/deliveries/{id}/replay":     {http.MethodPost: s.replay},
+		"/v1/events":                     {http.MethodGet: s.events},
 		"/v1/budget":                     {http.MethodGet: s.budget},
 		"/v1/destinations":               {http.MethodGet: s.listDestinations},
 		"/v1/destinations/{name}/test":   {http.MethodPost: s.testDestination},
@@ -191,7 +199,7 @@ func newServer(o Options) *server {
 	if o.Panicked == nil {
 		o.Panicked = func(string) {}
 	}
-	return &server{o: o, auth: newAuth(o.WriteToken, o.ReadToken, o.Hosts), mux: http.NewServeMux()}
+	return &server{o: o, auth: newAuth(o.WriteToken, o.ReadToken, o.Hosts), mux: http.NewServeMux(), life: strings.ToLower(rand.Text()[:10]), streams: make(chan struct{}, maxStreams)}
 }
 
 // openRoutes are answered to anybody: a probe and a scraper have no token, and

@@ -489,6 +489,38 @@ func (s *shaky) Settle(ctx context.Context, replica job.ReplicaID, all []job.Set
 	return err
 }
 
+// unclaimed is an outbox whose claims are read and then not stored, as on a disk
+// that is full: what they return with the error is nobody's to send.
+type unclaimed struct {
+	notify.Outbox
+	until time.Time
+}
+
+func (u *unclaimed) ClaimDeliveries(ctx context.Context, replica job.ReplicaID, name string, limit int) ([]job.Outgoing, job.Instant, error) {
+	if time.Now().Before(u.until) {
+		return []job.Outgoing{{Event: job.Event{ID: "evt_unclaimed"}}}, 0, errStore
+	}
+	return u.Outbox.ClaimDeliveries(ctx, replica, name, limit)
+}
+
+func TestNothingIsSentWhoseClaimIsNotStored(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &receiver{}
+		wrap := func(o notify.Outbox) notify.Outbox { return &unclaimed{Outbox: o, until: time.Now().Add(time.Minute)} }
+		h := newHouse(t, wrap, notify.Policy{}, map[string]*receiver{"a": r})
+		defer h.close()
+		h.finish(3)
+		pass(50 * time.Second)
+		if n := r.called(); n != 0 {
+			t.Errorf("%d messages went out", n)
+		}
+		pass(2 * time.Minute)
+		if n, repeats := r.taken(); n != 3 || repeats != 0 {
+			t.Errorf("afterwards it took %d with %d repeats, want 3 and none", n, repeats)
+		}
+	})
+}
+
 func TestStoreThatFailsAtSettlingMakesNoRepeats(t *testing.T) {
 	for name, fault := range map[string]*shaky{"failed and not stored": {before: 5}, "failed but stored": {after: 5}} {
 		t.Run(name, func(t *testing.T) {

@@ -90,7 +90,9 @@ func (l *lane) run(soft, hard context.Context) {
 		wait := l.until(next)
 		switch {
 		case err != nil && soft.Err() != nil:
+			claimed = nil
 		case err != nil:
+			claimed = nil // nothing is sent that is not known to be claimed
 			if failures++; failures == 1 {
 				l.log.Warn("claim deliveries: tried again", zap.Error(err))
 			}

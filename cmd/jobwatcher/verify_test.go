@@ -209,6 +209,7 @@ func (m *mutantOutbox) Settle(ctx context.Context, r job.ReplicaID, settled []jo
 // shortPlan has what the mutations stumble over, in a few seconds.
 func shortPlan() *verify.Plan {
 	p := verify.MakePlan(3, 4*time.Second, 24, verify.Abilities{})
+	p.Mode = "get" // most mutations are of single looks
 	ms := time.Millisecond
 	p.Steps = []verify.Step{
 		{At: 500 * ms, For: 400 * ms, Kind: verify.Refusing, Target: "loader"},

@@ -47,7 +47,11 @@ func (s *Store) ClaimDeliveries(ctx context.Context, replica job.ReplicaID, dest
 		next, _, err = s.nextDelivery(ctx, tx, destination)
 		return err
 	})
-	return claimed, next, err
+	if err != nil {
+		// What was claimed in a transaction that was not stored is not ours to send.
+		return nil, 0, err
+	}
+	return claimed, next, nil
 }
 
 // nextDelivery is when the destination's next delivery is due: zero when none

@@ -43,7 +43,10 @@ func (s *Store) Track(ctx context.Context, replica job.ReplicaID, items []job.Tr
 		}
 		return nil
 	})
-	return fresh, err
+	if err != nil {
+		return nil, err
+	}
+	return fresh, nil
 }
 
 func (s *Store) insertJobs(ctx context.Context, tx *sql.Tx, replica job.ReplicaID, items []job.Tracking, fresh []bool) error {
@@ -197,5 +200,8 @@ func (s *Store) Claim(ctx context.Context, replica job.ReplicaID, tenant string,
 		claimed, err = collect(rows, scanWatch)
 		return err
 	})
-	return claimed, err
+	if err != nil {
+		return nil, err // what was not stored is not ours to watch
+	}
+	return claimed, nil
 }

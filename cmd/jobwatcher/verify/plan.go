@@ -15,8 +15,10 @@ import (
 type Plan struct {
 	Seed   uint64        `json:"seed"`
 	Length time.Duration `json:"length_ns"`
-	Jobs   []PlannedJob  `json:"jobs"`
-	Steps  []Step        `json:"steps"`
+	// Mode is the daemon's JOBWATCHER_POLL_MODE: every other seed has sweeps.
+	Mode  string       `json:"mode"`
+	Jobs  []PlannedJob `json:"jobs"`
+	Steps []Step       `json:"steps"`
 	// Crashes are the commit points at which the daemon's lives end, one life
 	// each; "" is a life without one.
 	Crashes []string `json:"crashes"`
@@ -112,7 +114,7 @@ type Abilities struct {
 // MakePlan draws the plan. Each kind of fault comes once before any comes twice.
 func MakePlan(seed uint64, length time.Duration, jobs int, can Abilities) Plan {
 	dice := rand.New(rand.NewPCG(seed, 0x6a6f6277)) // repeatable, not secret
-	p := Plan{Seed: seed, Length: length}
+	p := Plan{Seed: seed, Length: length, Mode: []string{"get", "auto"}[seed%2]}
 	for range jobs {
 		p.Jobs = append(p.Jobs, drawJob(dice, length))
 	}
@@ -191,7 +193,7 @@ func (p *Plan) track(dice *rand.Rand, kinds []Kind, lasts, rests span, targets [
 // String is the plan for people.
 func (p *Plan) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "seed %d: %d jobs in %s\n", p.Seed, len(p.Jobs), p.Length)
+	fmt.Fprintf(&b, "seed %d: %d jobs in %s, looked at by mode %s\n", p.Seed, len(p.Jobs), p.Length, p.Mode)
 	for _, s := range p.Steps {
 		fmt.Fprintln(&b, s)
 	}

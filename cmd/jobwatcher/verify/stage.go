@@ -51,7 +51,7 @@ type stage struct {
 	servers   []*http.Server
 
 	mu       sync.Mutex
-	inFlight map[string]context.Context // GETs of one job
+	inFlight map[string]*flight // GETs of one job
 	overlaps []string
 	tokens   map[string]bool
 }
@@ -60,7 +60,7 @@ type stage struct {
 // daemon's files.
 func newStage(ctx context.Context, seed uint64, folder string) (_ *stage, err error) {
 	s := &stage{
-		folder: folder, stop: make(chan struct{}), inFlight: map[string]context.Context{}, tokens: map[string]bool{},
+		folder: folder, stop: make(chan struct{}), inFlight: map[string]*flight{}, tokens: map[string]bool{},
 		tenant: zuorasim.New(zuorasim.Options{
 			Seed: seed, Plan: zuorasim.Unlimited(), ClientSecret: canaryClient, DataFileToken: canaryFile, TokenLife: 10 * time.Minute,
 		}),
@@ -121,21 +121,48 @@ func (s *stage) upstream(w http.ResponseWriter, r *http.Request) {
 		s.mu.Unlock()
 	}
 	if one && r.Method == http.MethodGet {
-		s.mu.Lock()
-		if other := s.inFlight[id]; other != nil && other.Err() == nil {
-			s.overlaps = append(s.overlaps, id)
-		}
-		s.inFlight[id] = r.Context() //nolint:fatcontext // one for each job
-		s.mu.Unlock()
-		defer func() {
-			s.mu.Lock()
-			if s.inFlight[id] == r.Context() {
-				delete(s.inFlight, id)
-			}
-			s.mu.Unlock()
-		}()
+		defer s.depart(id, r.Context())()
 	}
 	s.tenant.ServeHTTP(w, r)
+}
+
+// flight is one question about one job.
+type flight struct {
+	ctx      context.Context //nolint:containedctx // whether the asker has gone
+	answered bool
+}
+
+// hangUp is how long it may take until we see that an asker has gone: on a busy
+// machine his next question can be faster than the end of his connection.
+const hangUp = 300 * time.Millisecond
+
+// depart notes a question that is being answered, and that it has been. One
+// about a job that is being asked for already is one too many, unless its asker
+// has gone without waiting for the answer.
+func (s *stage) depart(id string, ctx context.Context) (arrive func()) { //nolint:revive // the context is the asker's
+	s.mu.Lock()
+	other, mine := s.inFlight[id], &flight{ctx: ctx}
+	s.inFlight[id] = mine
+	s.mu.Unlock()
+	if other != nil {
+		select {
+		case <-other.ctx.Done():
+		case <-time.After(hangUp):
+		}
+		s.mu.Lock()
+		if other.answered || other.ctx.Err() == nil {
+			s.overlaps = append(s.overlaps, id)
+		}
+		s.mu.Unlock()
+	}
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		mine.answered = ctx.Err() == nil
+		if s.inFlight[id] == mine {
+			delete(s.inFlight, id)
+		}
+	}
 }
 
 // do begins a step that the stage plays itself; undo ends it.

@@ -79,7 +79,7 @@ func Run(ctx context.Context, o Options) (_ *Report, err error) {
 	if p.plan = MakePlan(o.Seed, o.Length, o.Jobs, below.abilities()); o.Plan != nil {
 		p.plan = *o.Plan
 	}
-	p.daemon = &daemon{command: o.Command, folder: folder, log: p.log, env: append(s.variables(listen, below.url), o.Env...)}
+	p.daemon = &daemon{command: o.Command, folder: folder, log: p.log, env: append(s.variables(listen, below.url, p.plan.Mode), o.Env...)}
 	if err := p.play(ctx); err != nil {
 		return nil, err
 	}
@@ -289,7 +289,7 @@ func (s *stage) secrets() []string {
 }
 
 // variables configure the daemon.
-func (s *stage) variables(listen, store string) []string {
+func (s *stage) variables(listen, store, mode string) []string {
 	return []string{
 		"HOME=" + s.folder, "PATH=" + os.Getenv("PATH"), "GOCOVERDIR=" + os.Getenv("GOCOVERDIR"),
 		"ZUORA_BASE_URL=" + s.url,
@@ -303,7 +303,7 @@ func (s *stage) variables(listen, store string) []string {
 		"JOBWATCHER_ALLOW_PRIVATE_DESTINATIONS=true",
 		"JOBWATCHER_POLL_INITIAL_INTERVAL=100ms",
 		"JOBWATCHER_POLL_MAX_INTERVAL=400ms",
-		"JOBWATCHER_POLL_MODE=get",
+		"JOBWATCHER_POLL_MODE=" + mode,
 		"JOBWATCHER_LOST_AFTER=" + lostAfter.String(),
 		"JOBWATCHER_LOG_FORMAT=json", "JOBWATCHER_LOG_LEVEL=debug",
 		"JOBWATCHER_SHUTDOWN_GRACE=5s",

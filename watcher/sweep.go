@@ -119,6 +119,12 @@ func (s *sweeps) why(hidden uint8, now time.Time) string {
 
 // saw is what look does with an answer, for a job on a page.
 func (w *Watcher) saw(ctx context.Context, t ticket, o *job.Observation) {
+	defer func() {
+		if r := recover(); r != nil {
+			w.queue.giveBack(t, t.hidden) // the job is watched on, whatever is wrong with us
+			panic(r)
+		}
+	}()
 	at := w.o.Now()
 	d := Decide(t.watch, *o, nil, at, w.o.Policy)
 	if d.Unknown {

@@ -300,3 +300,34 @@ func TestSweptJobThatIsUntrackedMeanwhileIsDropped(t *testing.T) {
 		}
 	})
 }
+
+// A look that panics is nobody's end: the job goes on being watched.
+func TestJobWhoseSweepPanicsIsWatchedOn(t *testing.T) {
+	bubble(t, func(t *testing.T, b *bench) {
+		ids := idsOf(3)
+		for _, id := range ids {
+			b.up.set(id, runs(time.Now().Add(5*time.Minute)))
+		}
+		b.up.listOf(ids...)
+		broken := true
+		w, _ := b.start(auto, func(o *Options) {
+			o.Policy.Jitter = func() float64 {
+				if broken {
+					broken = false
+					panic("no dice")
+				}
+				return 0.5
+			}
+		})
+		b.track(w, ids...)
+		b.pass(10 * time.Minute)
+		if broken {
+			t.Error("nothing has panicked")
+		}
+		for _, id := range ids {
+			if diff := cmp.Diff([]string{"completed"}, b.announced(id)); diff != "" {
+				t.Error(diff)
+			}
+		}
+	})
+}

@@ -19,13 +19,13 @@ func storeBuckets() []float64 {
 // operations are the store's, as it names them; a test reads them from its
 // source. delivery_stats and replica_count are ours (collector.go).
 var operations = []string{
-	"claim", "claim_deliveries", "commit", "delivery", "delivery_stats", "destinations", "heartbeat", "jobs",
-	"list_deliveries", "list_jobs", "owned", "purge", "register", "release", "replay", "replica_count",
+	"budget", "claim", "claim_deliveries", "commit", "delivery", "delivery_stats", "destinations", "heartbeat", "jobs",
+	"list_deliveries", "list_jobs", "owned", "purge", "register", "release", "replay", "replica_count", "save_budget",
 	"set_destination", "settle", "track", "untrack",
 }
 
 // loops are where panics are recovered.
-var loops = []string{"announce", "api", "deliver", "list", "look"}
+var loops = []string{"announce", "api", "deliver", "list", "look", "sweep"}
 
 // apiCodes are the statuses that the API answers (openapi.yaml).
 var apiCodes = []string{"200", "201", "202", "204", "400", "401", "403", "404", "405", "409", "413", "415", "422", "500", "503"}

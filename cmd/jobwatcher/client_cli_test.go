@@ -255,3 +255,26 @@ func TestHealthcheckAsksTheLocalDaemon(t *testing.T) {
 		t.Errorf("--url without a scheme: exit %d, stderr %q", code, errs)
 	}
 }
+
+func TestListGoesOnWithALineForEachChange(t *testing.T) {
+	fakeDaemon(t, map[string]http.HandlerFunc{
+		"GET /v1/jobs": func(w http.ResponseWriter, _ *http.Request) {
+			answer(w, map[string]any{"jobs": []job.View{}, "next_cursor": ""})
+		},
+		"GET /v1/events": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "text/event-stream")
+			_, _ = fmt.Fprint(w, "retry: 3000\n\n: still here\n\nid: a-1\nevent: status\ndata: {\"kind\":\"status\",\"at\":\"2026-11-23T12:00:00Z\",\"id\":\"3a3e85c4-96e7-486b-ae02-827120104301\","+
+				"\"job\":{\"id\":\"3a3e85c4-96e7-486b-ae02-827120104301\",\"state\":\"finished\",\"status\":\"failed\",\"outcome\":\"failed\",\"error\":\"Column x\\u001b[2J cannot be resolved\"}}\n\n"+
+				"id: a-2\nevent: reset\ndata: {}\n\nid: a-3\nevent: untracked\ndata: {\"kind\":\"untracked\",\"at\":\"2026-11-23T12:00:01Z\",\"id\":\"3a3e85c4-96e7-486b-ae02-827120104301\",\"job\":null}\n\n")
+		},
+	})
+	code, out, errs := runCLI(t, "", "list", "--watch")
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	if code != 0 || len(lines) != 3 || !strings.Contains(lines[1], "failed") || !strings.Contains(lines[1], "cannot be resolved") ||
+		strings.Contains(out, "\x1b") || !strings.HasSuffix(lines[2], "untracked") || !strings.Contains(errs, "missed") {
+		t.Errorf("exit %d, stdout %q, stderr %q", code, out, errs)
+	}
+	if _, out, _ = runCLI(t, "", "list", "-w", "-o", "json"); !strings.Contains(out, `"kind":"reset"`) {
+		t.Errorf("JSON: %s", out)
+	}
+}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/url"
 	"strconv"
@@ -33,6 +34,7 @@ func (a *app) listCommand() *cobra.Command {
 	cmd.Flags().StringSliceVar(&outcomes, "outcome", nil, "completed, failed, cancelled, lost, abandoned")
 	cmd.Flags().StringArrayVarP(&labels, "label", "l", nil, "label as key=value; may be repeated")
 	cmd.Flags().IntVar(&limit, "limit", 100, "at most so many jobs; 0 for all")
+	watch := cmd.Flags().BoolP("watch", "w", false, "go on with a line for each change of any job, until interrupted")
 	server, out := serverFlag(cmd), outputFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if _, err := labelFlags(labels); err != nil {
@@ -57,10 +59,36 @@ func (a *app) listCommand() *cobra.Command {
 			if more {
 				a.notef("there are more: --limit 0 shows all")
 			}
-			return a.printJobs(jobs, *out)
+			if err := a.printJobs(jobs, *out); err != nil || !*watch {
+				return err
+			}
+			return c.Events(ctx, func(e apiclient.Event) error { return a.printEvent(e, *out) })
 		})
 	}
 	return cmd
+}
+
+// printEvent is a line about one change.
+func (a *app) printEvent(e apiclient.Event, out output) error {
+	if out == outputJSON {
+		return json.NewEncoder(a.stdout).Encode(e)
+	}
+	if e.Kind == apiclient.Reset {
+		a.notef("some changes were missed: list again")
+		return nil
+	}
+	words := []string{clock(e.At), e.ID.String(), e.Kind}
+	if v := e.Job; v != nil {
+		words = append(words, console.Clean(string(v.Status)))
+		if v.Outcome != job.Undecided && string(v.Outcome) != string(v.Status) {
+			words = append(words, string(v.Outcome))
+		}
+		if v.Error != "" {
+			words = append(words, console.Clean(v.Error))
+		}
+	}
+	_, err := fmt.Fprintln(a.stdout, strings.Join(words, "  "))
+	return err
 }
 
 // pages reads pages until limit rows are there (0: all); more says that some

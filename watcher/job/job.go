@@ -7,7 +7,8 @@
 // compact form that is kept for each watched job), observation.go (what one
 // look told us), update.go (what is committed after a look), event.go and
 // delivery.go (what leaves the house), replica.go (who owns work), reason.go
-// and errors.go (what can go wrong), labels.go (checks on what users give),
+// and errors.go (what can go wrong), budget.go (the tenant's rate limits),
+// notice.go (what those who look on are told), labels.go (checks on what users give),
 // filter.go (what lists and explanations ask for), view.go (the JSON of contract
 // section 4).
 package job

@@ -3,7 +3,7 @@
 //
 // Reading order: apiclient.go (one request, and what its refusal says),
 // jobs.go (tracking and watching), track.go (many jobs as a stream),
-// deliveries.go (the ledger and the destinations).
+// deliveries.go (the ledger and the destinations), events.go (what happens).
 package apiclient
 
 import (

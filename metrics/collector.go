@@ -9,8 +9,8 @@ import (
 
 // WatchSource is what this replica watches now, asked at scrape time.
 type WatchSource interface {
-	// Watched counts owned jobs by status (Unseen included), and the overdue ones.
-	Watched() (byStatus map[job.Status]int, overdue int)
+	// Watched counts owned jobs by status (Unseen included) and says how late they are.
+	Watched() (byStatus map[job.Status]int, late job.Lateness)
 }
 
 // StoreSource is what the store tells at scrape time.
@@ -55,6 +55,10 @@ var (
 		"Jobs that this replica watches, by Zuora's last word on them (unseen: not looked at yet; other: a word that Zuora does not document).", "status")
 	overdueDesc = desc("jobs_overdue",
 		"Jobs that this replica watches and that run longer than their deadline.")
+	overdueExpectedDesc = desc("jobs_overdue_expected",
+		"Jobs that this replica watches and that will likely become overdue, by past runs of queries like them.")
+	expectedEndDesc = desc("jobs_expected_end_timestamp_seconds",
+		"When the last of the watched jobs whose end can be foretold by past runs will likely have ended; 0 when none can.")
 	deliveriesDesc = desc("deliveries",
 		"Deliveries by destination and state, all replicas together, as far as they are still kept.", "destination", "state")
 	oldestDesc = desc("outbox_oldest_pending_timestamp_seconds",
@@ -70,14 +74,16 @@ type watched struct{ *collector }
 func (watched) Describe(ch chan<- *prometheus.Desc) {
 	ch <- jobsDesc
 	ch <- overdueDesc
+	ch <- overdueExpectedDesc
+	ch <- expectedEndDesc
 }
 
 // Collect implements [prometheus.Collector].
 func (c watched) Collect(ch chan<- prometheus.Metric) {
 	var byStatus map[job.Status]int
-	overdue := 0
+	var late job.Lateness
 	if s := c.sources.Load(); s != nil && s.watcher != nil {
-		byStatus, overdue = s.watcher.Watched()
+		byStatus, late = s.watcher.Watched()
 	}
 	counts := map[string]int{statusUnseen: 0, statusOther: 0}
 	for _, s := range job.Statuses() {
@@ -96,7 +102,13 @@ func (c watched) Collect(ch chan<- prometheus.Metric) {
 	for label, n := range counts {
 		ch <- prometheus.MustNewConstMetric(jobsDesc, prometheus.GaugeValue, float64(n), label)
 	}
-	ch <- prometheus.MustNewConstMetric(overdueDesc, prometheus.GaugeValue, float64(overdue))
+	ch <- prometheus.MustNewConstMetric(overdueDesc, prometheus.GaugeValue, float64(late.Overdue))
+	ch <- prometheus.MustNewConstMetric(overdueExpectedDesc, prometheus.GaugeValue, float64(late.Expected))
+	end := 0.0
+	if !late.LastEnd.IsZero() {
+		end = float64(late.LastEnd) / 1000
+	}
+	ch <- prometheus.MustNewConstMetric(expectedEndDesc, prometheus.GaugeValue, end)
 }
 
 // Describe implements [prometheus.Collector].

@@ -20,7 +20,7 @@ func storeBuckets() []float64 {
 // source. delivery_stats and replica_count are ours (collector.go).
 var operations = []string{
 	"budget", "claim", "claim_deliveries", "commit", "delivery", "delivery_stats", "destinations", "heartbeat", "jobs",
-	"list_deliveries", "list_jobs", "owned", "purge", "register", "release", "replay", "replica_count", "save_budget",
+	"list_deliveries", "list_jobs", "owned", "purge", "register", "release", "replay", "replica_count", "runs", "save_budget",
 	"set_destination", "settle", "track", "untrack",
 }
 

@@ -29,8 +29,8 @@ var update = flag.Bool("update", false, "write the golden files anew")
 
 type fakeSource struct{}
 
-func (fakeSource) Watched() (map[job.Status]int, int) {
-	return map[job.Status]int{job.Unseen: 1, job.Accepted: 2, "resting": 3, "napping": 4}, 1
+func (fakeSource) Watched() (map[job.Status]int, job.Lateness) {
+	return map[job.Status]int{job.Unseen: 1, job.Accepted: 2, "resting": 3, "napping": 4}, job.Lateness{Overdue: 1, Expected: 2, LastEnd: 5000}
 }
 
 func (fakeSource) DeliveryStats() (map[string]map[job.DeliveryState]int64, map[string]job.Instant, error) {
@@ -108,6 +108,8 @@ func TestNamesAndLabelsAreTheContracts(t *testing.T) {
 		"jobwatcher_build_info":                                         "goversion revision version",
 		"jobwatcher_jobs":                                               "status tenant",
 		"jobwatcher_jobs_overdue":                                       "tenant",
+		"jobwatcher_jobs_overdue_expected":                              "tenant",
+		"jobwatcher_jobs_expected_end_timestamp_seconds":                "tenant",
 		"jobwatcher_jobs_tracked_total":                                 "source tenant",
 		"jobwatcher_jobs_finished_total":                                "outcome tenant",
 		"jobwatcher_job_processing_seconds":                             "outcome tenant",

@@ -9,8 +9,9 @@ import (
 )
 
 // announced are the events that a destination is told about when it does not
-// say which: every way a job can end, and overdue.
-var announced = []string{"completed", "failed", "cancelled", "lost", "abandoned", "overdue"}
+// say which: every way a job can end, overdue, and
+// expected to be (when that is asked for).
+var announced = []string{"completed", "failed", "cancelled", "lost", "abandoned", "overdue", "overdue_expected"}
 
 // onWords lists every word that `on` may hold.
 func onWords() []string {

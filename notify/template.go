@@ -46,6 +46,9 @@ type TemplateJob struct {
 	Overdue                                                  bool
 	// Rows is the number of rows, "" when Zuora did not say.
 	Rows string
+	// Anomaly is what is unusual about the result: no_rows, few_rows, many_rows,
+	// fast, slow.
+	Anomaly []string
 	// Seconds is how long it took by Zuora, else how long it was watched; Took is
 	// that in words.
 	Seconds             float64
@@ -209,6 +212,7 @@ func templateJob(snapshot json.RawMessage, at job.Instant) TemplateJob {
 		Seconds: took.Seconds(), Took: took.Round(100 * time.Millisecond).String(),
 		TrackedAt: v.TrackedAt.Time(), Finished: v.FinishedAt.Time(),
 	}
+	t.Anomaly = v.Anomaly
 	if v.OutputRows != nil {
 		t.Rows = strconv.FormatInt(*v.OutputRows, 10)
 	}

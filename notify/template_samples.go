@@ -37,7 +37,7 @@ func sampleOf(t job.EventType) job.Outgoing {
 			},
 			AttemptsMade: len(schedule), Why: `503 server "down"`,
 		}}
-	case job.EventCompleted, job.EventFailed, job.EventCancelled, job.EventLost, job.EventAbandoned, job.EventOverdue:
+	case job.EventCompleted, job.EventFailed, job.EventCancelled, job.EventLost, job.EventAbandoned, job.EventOverdue, job.EventOverdueExpected:
 		j := sampleJob(t, at)
 		e.JobID, e.Subject = j.ID, j.ID.String()
 		data = map[string]any{"job": j.View()}
@@ -71,6 +71,8 @@ func sampleJob(t job.EventType, at job.Instant) *job.Job {
 		j.Status = job.Cancelled
 	case job.EventOverdue:
 		j.State, j.Outcome, j.Overdue, j.FinishedAt = job.Watching, job.Undecided, true, 0
+	case job.EventOverdueExpected:
+		j.State, j.Outcome, j.FinishedAt, j.DeadlineAt = job.Watching, job.Undecided, 0, at.Add(time.Hour)
 	case job.EventLost, job.EventAbandoned, job.EventGroupFinished, job.EventDeliveryExhausted, job.EventTest:
 	}
 	return j

@@ -323,9 +323,14 @@ func (w *Watcher) landed(c *change) {
 			w.feed.tell(c.update.At, job.KindOverdue, c.update.ID)
 			w.o.Log.Info("job overdue", fields...)
 		}
+		if d.Warned {
+			w.feed.tell(c.update.At, job.KindWarned, c.update.ID)
+			w.o.Log.Info("job will likely become overdue", fields...)
+		}
 		return
 	}
 	w.queue.finish(c.ticket)
+	w.histories.ended(c.update.Shape)
 	w.ends.close(c.update.ID)
 	w.feed.tell(c.update.At, job.KindFinished, c.update.ID)
 	w.o.Metrics.JobFinished(&c.job)

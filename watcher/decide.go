@@ -22,6 +22,10 @@ type Decision struct {
 	// overdue with this look, which is to be announced.
 	Changed bool
 	Overdue bool
+	// Warned: it will very likely become overdue, which is to be announced.
+	Warned bool
+	// Took is how long the run took, when it ended and its start is known.
+	Took time.Duration
 	// Unknown: the look showed a status that Zuora does not document.
 	Unknown bool
 	// Fault is why the look failed.
@@ -40,7 +44,7 @@ type Failing struct {
 // Save reports whether there is anything to store: an unchanged answer and a
 // failed look cost no write.
 func (d *Decision) Save() bool {
-	return d.Outcome != job.Undecided || d.Changed || d.Overdue
+	return d.Outcome != job.Undecided || d.Changed || d.Overdue || d.Warned
 }
 
 // lostAnswers is how many 403s or 404s in a row it takes at least to believe
@@ -75,8 +79,11 @@ func Decide(w job.Watch, seen job.Observation, err error, at time.Time, p Policy
 		w.Status, w.StatusSince, d.Changed = status, now, true
 	}
 	if outcome := status.Outcome(); outcome != job.Undecided {
+		d.Took = took(&w, &seen, at)
+		shape(&w, &seen)
 		return d.end(w, outcome, endedAt(&seen, at))
 	}
+	began(&w, &seen, at)
 	if due(w.AbandonAt, now) {
 		return d.end(w, job.OutcomeAbandoned, now)
 	}
@@ -84,14 +91,22 @@ func Decide(w job.Watch, seen job.Observation, err error, at time.Time, p Policy
 		w.Overdue, d.Overdue = true, true
 	}
 
+	history := p.history(w.Shape)
+	d.foresee(&w, history, at, &p)
 	limit, marks := p.MaxInterval, [...]job.Instant{w.AbandonAt, w.DeadlineAt}
 	w.Cause = job.CauseBackoff
 	if w.Overdue {
 		limit, marks[1], w.Cause = p.OverdueInterval, 0, job.CauseOverdue
 	}
 	interval := grow(time.Duration(w.IntervalMS)*time.Millisecond, p.InitialInterval, limit, p.Multiplier)
+	wait := p.wait(interval, limit, p.Randomization, 0)
+	if planned, ok := history.Next(at.Sub(w.StartedAt.Time())); ok && !w.Overdue {
+		// No jitter: the runs' own times spread the looks.
+		interval, w.Cause = max(planned, p.MinInterval), job.CauseHistory
+		wait = interval
+	}
 	w.IntervalMS = int32(max(interval.Milliseconds(), 1))
-	next, mark := place(at, p.wait(interval, limit, p.Randomization, 0), 0, marks[:]...)
+	next, mark := place(at, wait, 0, marks[:]...)
 	if mark >= 0 {
 		w.Cause = job.CauseDeadline
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -107,7 +108,7 @@ func (d *discovery) list(ctx context.Context) (p page, shut bool, err error) {
 		if len(p.newest) < maxMarks {
 			p.newest = append(p.newest, o.ID)
 		}
-		if _, watched := d.w.Live(o.ID); !watched && adopts(&o, since) {
+		if _, watched := d.w.Live(o.ID); !watched && adopts(&o, since) && d.w.o.DiscoverOnly.takes(&o) {
 			p.found = append(p.found, o.ID)
 		}
 		return p.shown < d.size
@@ -158,6 +159,24 @@ func (w *Watcher) greet(ctx context.Context) {
 			return // ctx ended
 		}
 	}
+}
+
+// DiscoverFilter says which of the jobs that the list shows are adopted. An
+// empty part asks for nothing.
+type DiscoverFilter struct {
+	CreatedBy []string // one of these
+	Sources   []string // one of these, in any case
+	Query     string   // is in the query's text, in any case
+}
+
+func (f *DiscoverFilter) takes(o *job.Observation) bool {
+	if len(f.CreatedBy) > 0 && !slices.Contains(f.CreatedBy, o.CreatedBy) {
+		return false
+	}
+	if len(f.Sources) > 0 && !slices.ContainsFunc(f.Sources, func(s string) bool { return strings.EqualFold(s, o.SourceData) }) {
+		return false
+	}
+	return f.Query == "" || strings.Contains(strings.ToLower(o.Query), strings.ToLower(f.Query))
 }
 
 // adopts reports whether a job is new enough. One of which Zuora does not say

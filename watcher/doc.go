@@ -42,7 +42,8 @@
 //   - sweep.go: one list call that answers for many jobs; queue_sweep.go is the
 //     queue's part in it; sweep_decide.go, pure: when it is worth its call, and of what size.
 //   - decide.go: pure: what one look means for one job.
-//   - schedule.go: pure: when to look next.
+//   - schedule.go: pure: when to look next; foresee.go, pure: what past runs say of the rest.
+//   - learn.go: reads past runs of queries like those that are watched (watcher/forecast).
 //   - gate.go: when nothing may be asked of the tenant at all.
 //   - budget.go: pure: how much may be asked of it, in every window; account.go
 //     keeps that across restarts.
@@ -58,7 +59,7 @@
 // # Who may change what
 //
 // The queue's lock guards what is known of watched jobs; the gate's, the
-// claim's and the committer's guard their own, and so does that of sweeps. The only
+// claim's and the committer's guard their own, and so do those of sweeps and histories. The only
 // nesting is sweeps before queue before gate before budget, in sweep and take. No lock is held while anything is waited for. The loop alone
 // decides when to wake; the workers alone ask; the committer alone commits; keep
 // alone registers and renews, and stock alone loads.

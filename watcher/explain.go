@@ -48,6 +48,10 @@ func (w *Watcher) why(watch *job.Watch) string {
 		return "just tracked: looked at as soon as a worker is free; many jobs tracked together are spread"
 	case job.CauseRestart:
 		return "taken over after a start: what is due is spread, so that the tenant is not met by all at once"
+	case job.CauseHistory:
+		h := p.history(watch.Shape)
+		return fmt.Sprintf("not ended yet: by %d past runs of queries like it the next look pays %s after the last; another call would have to save %s of mean delay",
+			h.Runs(), interval.Round(time.Millisecond), h.Price().Round(time.Millisecond))
 	case job.CauseBackoff:
 		return fmt.Sprintf("not ended yet: looks grow %g times apart, from %s up to %s, and are %s apart now",
 			p.Multiplier, p.InitialInterval, p.MaxInterval, interval)

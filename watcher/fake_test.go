@@ -242,6 +242,21 @@ func (m *memory) Jobs(ctx context.Context, _ string, ids []job.ID) (found map[jo
 	return found, err
 }
 
+func (m *memory) Runs(ctx context.Context, _ string, shape job.Shape, limit int) (runs []job.Run, err error) {
+	err = m.do(ctx, "runs", func() error {
+		for _, r := range m.jobs {
+			if r.job.Shape == shape && r.job.State == job.Finished && len(runs) < limit {
+				runs = append(runs, job.Run{
+					Took: r.job.Took, Processing: r.job.ProcessingTime, Rows: r.job.OutputRows,
+					Completed: r.job.Outcome == job.OutcomeCompleted,
+				})
+			}
+		}
+		return nil
+	})
+	return runs, err
+}
+
 func (m *memory) Commit(ctx context.Context, replica job.ReplicaID, updates []job.Update) (results []error, err error) {
 	results = make([]error, len(updates))
 	err = m.do(ctx, "commit", func() error {

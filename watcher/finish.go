@@ -1,6 +1,7 @@
 package watcher
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -20,7 +21,8 @@ func updateOf(tenant string, before job.Watch, d *Decision, at time.Time) job.Up
 		Status: d.Watch.Status, StatusSince: d.Watch.StatusSince,
 		Outcome: d.Outcome, FinishedAt: d.FinishedAt, Overdue: d.Watch.Overdue,
 		NextPollAt: d.Watch.NextPollAt, Interval: time.Duration(d.Watch.IntervalMS) * time.Millisecond,
-		Polls: int64(d.Watch.Polls),
+		Polls: int64(d.Watch.Polls), Warned: d.Watch.Warned,
+		Shape: d.Watch.Shape, StartedAt: d.Watch.StartedAt, Took: d.Took,
 	}
 	entry := job.Change{At: now, Status: u.Status, Polls: u.Polls}
 	if d.Outcome != job.Undecided {
@@ -34,6 +36,10 @@ func updateOf(tenant string, before job.Watch, d *Decision, at time.Time) job.Up
 	}
 	if d.Overdue {
 		entry.Kind = job.KindOverdue
+		u.History = append(u.History, entry)
+	}
+	if d.Warned {
+		entry.Kind = job.KindWarned
 		u.History = append(u.History, entry)
 	}
 	return u
@@ -62,6 +68,7 @@ func (c *committer) prepare(ctx context.Context, batch []*change) ([]*change, er
 	if err != nil {
 		return ours, fmt.Errorf("read jobs that have changed: %w", err)
 	}
+	c.w.unusual(ctx, ours)
 	left := make([]*change, 0, len(ours))
 	for i, ch := range ours {
 		j, found := jobs[ch.update.ID]
@@ -87,7 +94,8 @@ func (c *committer) prepare(ctx context.Context, batch []*change) ([]*change, er
 
 // unbuilt reports whether the change owes an event that has not been built.
 func (c *change) unbuilt() bool {
-	return (c.decision.Outcome != job.Undecided || c.decision.Overdue) && !c.built
+	d := &c.decision
+	return (d.Outcome != job.Undecided || d.Overdue || d.Warned) && !c.built
 }
 
 // isStored reports whether the store shows that an update which goes on
@@ -95,7 +103,7 @@ func (c *change) unbuilt() bool {
 // finishing twice is finishing once.
 func isStored(j *job.Job, u *job.Update) bool {
 	return u.Outcome == job.Undecided &&
-		j.Status == u.Status && j.StatusSince == u.StatusSince && j.Overdue == u.Overdue
+		j.Status == u.Status && j.StatusSince == u.StatusSince && j.Overdue == u.Overdue && j.Warned == u.Warned
 }
 
 // announce builds the event of a change, once: a commit that is repeated
@@ -108,6 +116,9 @@ func (w *Watcher) announce(c *change, j job.Job) (err error) {
 	}()
 	applied(&j, &c.update)
 	kind, at := job.EventOverdue, job.At(c.serverTime)
+	if c.decision.Warned {
+		kind = job.EventOverdueExpected
+	}
 	if c.update.Outcome != job.Undecided {
 		kind, at = c.update.Outcome.EventType(), c.update.FinishedAt
 		j.DetectedAt = c.update.At
@@ -143,7 +154,7 @@ func (w *Watcher) announce(c *change, j job.Job) (err error) {
 
 // applied is the job as it is once the update is stored.
 func applied(j *job.Job, u *job.Update) {
-	j.Status, j.StatusSince, j.Overdue = u.Status, u.StatusSince, u.Overdue
+	j.Status, j.StatusSince, j.Overdue, j.Warned = u.Status, u.StatusSince, u.Overdue, u.Warned
 	j.NextPollAt, j.Polls = u.NextPollAt, u.Polls
 	if u.Outcome != job.Undecided {
 		j.State, j.Outcome, j.FinishedAt, j.NextPollAt = job.Finished, u.Outcome, u.FinishedAt, 0
@@ -152,6 +163,7 @@ func applied(j *job.Job, u *job.Update) {
 		j.Query, j.SourceData, j.CreatedBy = s.Query, s.SourceData, s.CreatedBy
 		j.OutputRows, j.ProcessingTime, j.RemainingRetries = s.OutputRows, s.ProcessingTime, s.RemainingRetries
 		j.Error, j.DataFile, j.UpdatedAt = s.Error, s.DataFile, job.At(s.UpdatedAt)
+		j.Shape, j.StartedAt, j.Took, j.Anomaly = u.Shape, u.StartedAt, u.Took, u.Anomaly
 	}
 	j.History = append(slices.Clip(j.History), u.History...)
 }
@@ -172,7 +184,7 @@ func detectionDelay(before *job.Watch, d *Decision, seen *job.Observation, at ti
 	return delay, true
 }
 
-func distinct(names []string) []string {
+func distinct[T cmp.Ordered](names []T) []T {
 	names = slices.Clone(names)
 	slices.Sort(names)
 	return slices.Compact(names)

@@ -297,3 +297,26 @@ func TestDiscoveryKeepsToTheGateAndToTheRequestsInFlight(t *testing.T) {
 		}
 	})
 }
+
+func TestDiscoveryAdoptsOnlyWhatItIsToldTo(t *testing.T) {
+	t.Parallel()
+	o := job.Observation{CreatedBy: "ann", SourceData: "LIVE", Query: "SELECT id FROM Invoice"}
+	for _, tc := range []struct {
+		name string
+		f    DiscoverFilter
+		want bool
+	}{
+		{"no filter", DiscoverFilter{}, true},
+		{"one of the creators", DiscoverFilter{CreatedBy: []string{"bob", "ann"}}, true},
+		{"another creator", DiscoverFilter{CreatedBy: []string{"bob"}}, false},
+		{"the source, in any case", DiscoverFilter{Sources: []string{"live"}}, true},
+		{"another source", DiscoverFilter{Sources: []string{"WAREHOUSE"}}, false},
+		{"the text, in any case", DiscoverFilter{Query: "from invoice"}, true},
+		{"another text", DiscoverFilter{Query: "from account"}, false},
+		{"all but one", DiscoverFilter{CreatedBy: []string{"ann"}, Sources: []string{"LIVE"}, Query: "account"}, false},
+	} {
+		if got := tc.f.takes(&o); got != tc.want {
+			t.Errorf("%s: %v", tc.name, got)
+		}
+	}
+}

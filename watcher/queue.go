@@ -22,8 +22,8 @@ type queue struct {
 	words words
 	// counts are the watched jobs by status word, kept along so that a scrape
 	// need not walk the queue.
-	counts  []int
-	overdue int
+	counts            []int
+	overdue, expected int
 	// alarm is when the loop will wake by itself; a job that is due before it
 	// rings the bell.
 	alarm job.Instant
@@ -307,7 +307,7 @@ func (q *queue) get(id job.ID) (w job.Watch, p phase, hidden uint8, ok bool) {
 func (q *queue) clear() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.index, q.heap, q.overdue = map[job.ID]int32{}, heap{}, 0
+	q.index, q.heap, q.overdue, q.expected = map[job.ID]int32{}, heap{}, 0, 0
 	clear(q.counts)
 	q.slots.reset()
 }
@@ -348,8 +348,11 @@ func (q *queue) size() int {
 	return len(q.index)
 }
 
-// watched counts the jobs by status, and the overdue ones.
-func (q *queue) watched() (byStatus map[job.Status]int, overdue int) {
+// mostAsked is for how many jobs a scrape may ask each when it will end.
+const mostAsked = 100_000
+
+// watched counts the jobs by status and says how late they are.
+func (q *queue) watched() (byStatus map[job.Status]int, late job.Lateness) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	byStatus = make(map[job.Status]int, len(q.counts))
@@ -358,7 +361,13 @@ func (q *queue) watched() (byStatus map[job.Status]int, overdue int) {
 			byStatus[q.words.status(uint16(i))] = n
 		}
 	}
-	return byStatus, q.overdue
+	late = job.Lateness{Overdue: q.overdue, Expected: q.expected}
+	for i := int32(0); i < q.slots.len() && q.slots.len() <= mostAsked; i++ {
+		if s := q.slots.at(i); s.used {
+			late.LastEnd = max(late.LastEnd, s.eta)
+		}
+	}
+	return byStatus, late
 }
 
 func (q *queue) count(s *slot, n int) {
@@ -368,6 +377,9 @@ func (q *queue) count(s *slot, n int) {
 	q.counts[s.status] += n
 	if s.overdue {
 		q.overdue += n
+	}
+	if s.late {
+		q.expected += n
 	}
 }
 

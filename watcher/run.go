@@ -67,6 +67,7 @@ func (w *Watcher) session(ctx context.Context) error {
 	commits.Go(func() { w.commits.run(storing) })
 	keeping.Go(func() { w.keep(soft) })
 	keeping.Go(func() { w.purge(soft) })
+	keeping.Go(func() { w.learn(soft) })
 	if w.o.BudgetStore != nil {
 		keeping.Go(func() { w.account(soft) })
 	}

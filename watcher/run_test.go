@@ -122,8 +122,8 @@ func TestOverdueIsAnnouncedOnceAndAbandonedAtTheEnd(t *testing.T) {
 		if diff := cmp.Diff([]string{"overdue"}, b.announced(id)); diff != "" {
 			t.Error(diff)
 		}
-		if _, overdue := w.Watched(); overdue != 1 {
-			t.Errorf("%d jobs overdue, want 1", overdue)
+		if _, late := w.Watched(); late.Overdue != 1 {
+			t.Errorf("%d jobs overdue, want 1", late.Overdue)
 		}
 		looks := b.up.looks(id)
 		if last := looks[len(looks)-1].Sub(began); last != 6*time.Hour {

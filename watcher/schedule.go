@@ -7,6 +7,7 @@ import (
 
 	"github.com/cenkalti/backoff/v4"
 
+	"github.com/jobwatcher/jobwatcher/watcher/forecast"
 	"github.com/jobwatcher/jobwatcher/watcher/job"
 )
 
@@ -34,6 +35,13 @@ type Policy struct {
 	Deadline     time.Duration
 	AbandonAfter time.Duration
 	LostAfter    time.Duration
+
+	// WarnEarly announces, once, that a job will very likely become overdue.
+	WarnEarly bool
+
+	// Histories is what past runs of queries of a shape teach; nil, or a nil
+	// history: nothing. It must not wait.
+	Histories func(job.Shape) *forecast.History
 
 	// Jitter draws from [0, 1); nil: math/rand/v2. The schedule itself has no
 	// randomness of its own, so that its tests have none.

@@ -3,7 +3,7 @@ package watcher
 import "github.com/jobwatcher/jobwatcher/watcher/job"
 
 // slot is a job.Watch without its one pointer: the status word is an index into
-// a table. Contract section 10 allows 400 bytes a job in all; a slot has 88.
+// a table. Contract section 10 allows 400 bytes a job in all; a slot has 120.
 type slot struct {
 	id          job.ID
 	trackedAt   job.Instant
@@ -12,6 +12,9 @@ type slot struct {
 	nextPollAt  job.Instant
 	statusSince job.Instant
 	deniedSince job.Instant
+	startedAt   job.Instant
+	eta         job.Instant
+	shape       job.Shape
 	intervalMS  int32
 	polls       int32
 	gen         uint32 // of the job in the slot: tells a ticket for its predecessor
@@ -22,6 +25,8 @@ type slot struct {
 	reason      uint8
 	phase       phase
 	overdue     bool
+	late        bool
+	warned      bool
 	used        bool
 	hidden      uint8 // from pages of the list up to a size, see visible
 }
@@ -33,6 +38,7 @@ func (s *slot) set(w *job.Watch, status uint16) {
 	s.intervalMS, s.polls = w.IntervalMS, w.Polls
 	s.denied, s.failures, s.overdue = w.Denied, w.Failures, w.Overdue
 	s.cause, s.reason = w.Cause, w.Reason
+	s.startedAt, s.shape, s.late, s.warned, s.eta = w.StartedAt, w.Shape, w.Late, w.Warned, w.ETA
 }
 
 func (s *slot) watch(words *words) job.Watch {
@@ -42,6 +48,7 @@ func (s *slot) watch(words *words) job.Watch {
 		NextPollAt: s.nextPollAt, StatusSince: s.statusSince, DeniedSince: s.deniedSince,
 		IntervalMS: s.intervalMS, Polls: s.polls, Denied: s.denied, Failures: s.failures,
 		Overdue: s.overdue, Cause: s.cause, Reason: s.reason,
+		StartedAt: s.startedAt, Shape: s.shape, Late: s.late, Warned: s.warned, ETA: s.eta,
 	}
 }
 

@@ -183,4 +183,6 @@ func (w *Watcher) Live(id job.ID) (job.Watch, bool) {
 
 // Watched counts the jobs watched here by status, job.Unseen included, and the
 // overdue ones.
-func (w *Watcher) Watched() (byStatus map[job.Status]int, overdue int) { return w.queue.watched() }
+func (w *Watcher) Watched() (byStatus map[job.Status]int, late job.Lateness) {
+	return w.queue.watched()
+}

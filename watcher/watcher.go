@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/jobwatcher/jobwatcher/metrics"
+	"github.com/jobwatcher/jobwatcher/watcher/forecast"
 	"github.com/jobwatcher/jobwatcher/watcher/job"
 )
 
@@ -50,6 +51,9 @@ type Store interface {
 	Claim(ctx context.Context, replica job.ReplicaID, tenant string, limit int) ([]job.Watch, error)
 	// Jobs reads these jobs; those that do not exist are missing from the map.
 	Jobs(ctx context.Context, tenant string, ids []job.ID) (map[job.ID]job.Job, error)
+	// Runs reads the newest finished runs of queries of one shape, at most limit
+	// of them, the newest last.
+	Runs(ctx context.Context, tenant string, shape job.Shape, limit int) ([]job.Run, error)
 	// Commit stores updates in one transaction, each whole or not at all. The
 	// slice has one entry for each update: nil when it is stored (or had been
 	// stored before: finishing twice is finishing once), job.ErrNotFound when the
@@ -132,7 +136,9 @@ type Options struct {
 	IDsFile string
 	// Discover adopts every job that the list shows and that is newer than
 	// DiscoverSince (0: 24 h); DiscoverEvery is how often it asks (0: 1 min).
+	// DiscoverOnly narrows down which.
 	Discover      bool
+	DiscoverOnly  DiscoverFilter
 	DiscoverSince time.Duration
 	DiscoverEvery time.Duration
 
@@ -152,17 +158,18 @@ type Options struct {
 // Watcher watches the jobs that this replica owns. Its methods may be called
 // from any goroutine, before, during and after Run.
 type Watcher struct {
-	o       Options
-	queue   *queue
-	sweeps  sweeps
-	budget  *budget
-	gate    *gate
-	crew    *crew
-	commits *committer
-	claim   *claim
-	ends    *endings
-	feed    *feed
-	beat    atomic.Int64
+	o         Options
+	queue     *queue
+	sweeps    sweeps
+	budget    *budget
+	gate      *gate
+	crew      *crew
+	commits   *committer
+	claim     *claim
+	ends      *endings
+	feed      *feed
+	histories *histories
+	beat      atomic.Int64
 }
 
 const (
@@ -206,7 +213,8 @@ func New(o Options) (*Watcher, error) {
 	if o.Wake == nil {
 		o.Wake = func(...string) {}
 	}
-	w := &Watcher{o: o, queue: newQueue(), budget: newBudget(o.Budget, o.Now()), ends: newEndings(), feed: newFeed()}
+	w := &Watcher{o: o, queue: newQueue(), budget: newBudget(o.Budget, o.Now()), ends: newEndings(), feed: newFeed(), histories: newHistories()}
+	w.o.Policy.Histories = func(s job.Shape) *forecast.History { return w.histories.of(s, w.o.Now()) }
 	w.gate = newGate(o.Policy.Jitter, w.budget)
 	w.sweeps = sweeps{list: newLister(o.Mode), drawn: map[job.ID]ticket{}}
 	w.crew = newCrew(o.MaxInFlight)

@@ -73,6 +73,10 @@ type daemonConfig struct {
 
 	DiscoverSince time.Duration `split_words:"true" default:"24h" desc:"how old a job may be to be adopted; at most JOBWATCHER_RETENTION"`
 
+	DiscoverCreatedBy []string `split_words:"true" desc:"adopt only jobs that one of these users created (comma-separated, as in createdBy)"`
+	DiscoverSource    []string `split_words:"true" desc:"adopt only jobs on these sources (comma-separated, such as LIVE or WAREHOUSE)"`
+	DiscoverQuery     string   `split_words:"true" desc:"adopt only jobs whose query has this text, in any case"`
+
 	PollInitialInterval time.Duration `split_words:"true" default:"1s" desc:"backoff between looks at a job: the first interval"`
 	PollMaxInterval     time.Duration `split_words:"true" default:"30s" desc:"backoff: the largest interval"`
 	PollMultiplier      float64       `split_words:"true" default:"1.5" desc:"backoff: growth from one interval to the next"`
@@ -80,6 +84,7 @@ type daemonConfig struct {
 	PollMode            string        `split_words:"true" default:"auto" desc:"auto (sweeps where they cost less, polls elsewhere), get (polls only) or list (sweeps first always)"`
 	Deadline            time.Duration `split_words:"true" default:"6h" desc:"after this a job is overdue, unless it has a deadline of its own"`
 	AbandonAfter        time.Duration `split_words:"true" default:"168h" desc:"after this watching ends with abandoned"`
+	WarnOverdue         bool          `split_words:"true" default:"false" desc:"announce once, as overdue_expected, that a job will very likely become overdue by past runs of queries like it"`
 	LostAfter           time.Duration `split_words:"true" default:"2m" desc:"403 or 404 must last this long, and at least 3 answers, before a job is lost"`
 	Retention           time.Duration `split_words:"true" default:"720h" desc:"finished jobs and their deliveries are kept this long"`
 

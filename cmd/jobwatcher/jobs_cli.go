@@ -150,6 +150,12 @@ func notes(v *job.View) string {
 	if v.Overdue {
 		parts = append(parts, "overdue")
 	}
+	if v.ExpectedOverdue {
+		parts = append(parts, "will likely be overdue")
+	}
+	for _, what := range v.Anomaly {
+		parts = append(parts, strings.ReplaceAll(what, "_", " "))
+	}
 	if v.Error != "" {
 		parts = append(parts, v.Error)
 	}
@@ -197,10 +203,12 @@ func (a *app) printJob(v *job.View) error {
 		"status", string(v.Status),
 		"outcome", string(v.Outcome),
 		"overdue", yes(v.Overdue),
+		"unusual", strings.ReplaceAll(strings.Join(v.Anomaly, ", "), "_", " "),
 		"error", v.Error,
 		"rows", rowsText(v.OutputRows),
 		"zuora's time", secondsText(v.ProcessingSeconds),
 		"elapsed", ago(elapsed(v, now)),
+		"expected end", clock(v.ETA),
 		"next look", nextLook(v.NextPollAt, now),
 		"polls", strconv.FormatInt(v.Polls, 10),
 		"labels", labelText(v.Labels),

@@ -210,6 +210,10 @@ func liveSight(w *job.Watch) sight {
 		s.note = "looks fail: " + string(job.PollReasons()[w.Reason-1])
 	case w.Overdue:
 		s.note = "overdue"
+	case w.Late:
+		s.note = "will likely be overdue"
+	case !w.ETA.IsZero():
+		s.note = "ends about " + clock(w.ETA)
 	}
 	return s
 }
@@ -257,6 +261,7 @@ func watcherOptions(c *Config, log *zap.Logger) watcher.Options {
 			Deadline:        d.Deadline,
 			AbandonAfter:    d.AbandonAfter,
 			LostAfter:       d.LostAfter,
+			WarnEarly:       d.WarnOverdue,
 		},
 		Mode:          watcher.Mode(d.PollMode),
 		Budget:        spending,
@@ -265,6 +270,7 @@ func watcherOptions(c *Config, log *zap.Logger) watcher.Options {
 		IDsFile:       d.JobIdsFile,
 		Discover:      d.Discover,
 		DiscoverSince: d.DiscoverSince,
+		DiscoverOnly:  watcher.DiscoverFilter{CreatedBy: d.DiscoverCreatedBy, Sources: d.DiscoverSource, Query: d.DiscoverQuery},
 		Retention:     d.Retention,
 		Grace:         d.ShutdownGrace / 2,
 	}

@@ -18,7 +18,7 @@ import (
 const plain = `{{if eq .Event "group_finished"}}Group {{.Group.Name}} has finished: {{.Group.Jobs}} jobs, {{.Group.Failed}} of them not completed
 {{- else if eq .Event "delivery_exhausted"}}Delivery {{.Delivery.ID}} to {{.Delivery.Destination}} was given up: {{.Delivery.Why}}
 {{- else if eq .Event "test"}}Test message: somebody tests this destination, nothing has happened to any job
-{{- else}}Zuora job {{.Subject}} {{if eq .Event "overdue"}}is {{end}}{{.Event}}{{with .Job.Took}} after {{.}}{{end}}{{with .Job.Rows}}, {{.}} rows{{end}}
+{{- else}}Zuora job {{.Subject}} {{if eq .Event "overdue_expected"}}will likely be overdue{{else}}{{if eq .Event "overdue"}}is {{end}}{{.Event}}{{with .Job.Took}} after {{.}}{{end}}{{end}}{{with .Job.Rows}}, {{.}} rows{{end}}{{range .Job.Anomaly}} ({{.}}){{end}}
 {{- range $key, $value := .Job.Labels}}
 {{$key}}: {{$value}}{{end}}{{with .Job.Error}}
 {{cut 1500 .}}{{end}}{{with .Job.Query}}

@@ -52,7 +52,7 @@ func SampleOf(t job.EventType, id job.ID) job.Outgoing {
 		e.Subject, e.JobID = "finance", job.ID{}
 		e.Data = json.RawMessage(`{"destination":"finance"}`)
 		out.Query = ""
-	case job.EventCompleted, job.EventFailed, job.EventCancelled, job.EventLost, job.EventAbandoned, job.EventOverdue:
+	case job.EventCompleted, job.EventFailed, job.EventCancelled, job.EventLost, job.EventAbandoned, job.EventOverdue, job.EventOverdueExpected:
 		j := sampleJob(t, id)
 		e.Data = sampleData(&j)
 		out.DataFile = j.DataFile
@@ -92,8 +92,8 @@ func sampleJob(t job.EventType, id job.ID) job.Job {
 	case job.OutcomeLost, job.OutcomeAbandoned:
 		j.Status, j.Outcome = job.InProgress, word
 	case job.Undecided:
-	default: // overdue
-		j.State, j.Status, j.Overdue = job.Watching, job.InProgress, true
+	default: // overdue, or expected to be
+		j.State, j.Status, j.Overdue = job.Watching, job.InProgress, t == job.EventOverdue
 		j.FinishedAt, j.DeadlineAt, j.NextPollAt = 0, SampleAt, SampleAt.Add(30*time.Second)
 	}
 	return j

@@ -127,8 +127,11 @@ func fields(f *fact) []*slackgo.TextBlockObject {
 		add("Status", code(string(f.job.Status), maxName))
 		add("Duration", orNone(f.took()))
 		add("Rows", orNone(f.rows()))
-		if f.Event.Type == job.EventOverdue && !f.job.DeadlineAt.IsZero() {
+		if (f.Event.Type == job.EventOverdue || f.Event.Type == job.EventOverdueExpected) && !f.job.DeadlineAt.IsZero() {
 			add("Deadline", instant(f.job.DeadlineAt))
+		}
+		if len(f.job.Anomaly) > 0 {
+			add("Unusual", code(strings.ReplaceAll(strings.Join(f.job.Anomaly, ", "), "_", " "), maxName))
 		}
 		if f.job.Group != "" {
 			add("Group", code(f.job.Group, maxName))

@@ -27,10 +27,11 @@ var kinds = map[job.EventType]kind{
 	job.EventAbandoned:         {"⌛", "Job abandoned", "abandoned", 2},
 	job.EventDeliveryExhausted: {"📭", "Delivery given up", "undelivered", 3},
 	job.EventOverdue:           {"⏰", "Job overdue", "overdue", 4},
-	job.EventCancelled:         {"🚫", "Job cancelled", "cancelled", 5},
-	job.EventGroupFinished:     {"📦", "Group finished", "group finished", 6},
-	job.EventCompleted:         {"✅", "Job completed", "completed", 7},
-	job.EventTest:              {"👋", "Test message", "test", 8},
+	job.EventOverdueExpected:   {"⏳", "Job will likely be overdue", "likely overdue", 5},
+	job.EventCancelled:         {"🚫", "Job cancelled", "cancelled", 6},
+	job.EventGroupFinished:     {"📦", "Group finished", "group finished", 7},
+	job.EventCompleted:         {"✅", "Job completed", "completed", 8},
+	job.EventTest:              {"👋", "Test message", "test", 9},
 }
 
 // kindOf speaks of any type, also of one that a newer replica has stored.
@@ -50,6 +51,8 @@ func explanation(t job.EventType) string {
 		return "The job had not ended when its time was up. It is not watched any more."
 	case job.EventOverdue:
 		return "The job has run past its deadline. It is watched on and will be announced when it ends."
+	case job.EventOverdueExpected:
+		return "By past runs of queries like it the job will very likely run past its deadline. It is watched on."
 	case job.EventDeliveryExhausted:
 		return "Another destination could not be told in spite of every attempt. The delivery can be replayed."
 	case job.EventTest:

@@ -18,6 +18,7 @@ const (
 	EventLost              EventType = "dev.jobwatcher.job.lost"
 	EventAbandoned         EventType = "dev.jobwatcher.job.abandoned"
 	EventOverdue           EventType = "dev.jobwatcher.job.overdue"
+	EventOverdueExpected   EventType = "dev.jobwatcher.job.overdue_expected"
 	EventGroupFinished     EventType = "dev.jobwatcher.group.finished"
 	EventDeliveryExhausted EventType = "dev.jobwatcher.delivery.exhausted"
 	EventTest              EventType = "dev.jobwatcher.destination.test"
@@ -26,7 +27,7 @@ const (
 // EventTypes lists all of them.
 func EventTypes() []EventType {
 	return []EventType{
-		EventCompleted, EventFailed, EventCancelled, EventLost, EventAbandoned, EventOverdue,
+		EventCompleted, EventFailed, EventCancelled, EventLost, EventAbandoned, EventOverdue, EventOverdueExpected,
 		EventGroupFinished, EventDeliveryExhausted, EventTest,
 	}
 }
@@ -41,7 +42,7 @@ func (t EventType) Short() string {
 		return "delivery_exhausted"
 	case EventTest:
 		return "test"
-	case EventCompleted, EventFailed, EventCancelled, EventLost, EventAbandoned, EventOverdue:
+	case EventCompleted, EventFailed, EventCancelled, EventLost, EventAbandoned, EventOverdue, EventOverdueExpected:
 	}
 	return strings.TrimPrefix(string(t), "dev.jobwatcher.job.")
 }

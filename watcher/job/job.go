@@ -7,9 +7,9 @@
 // compact form that is kept for each watched job), observation.go (what one
 // look told us), update.go (what is committed after a look), event.go and
 // delivery.go (what leaves the house), replica.go (who owns work), reason.go
-// and errors.go (what can go wrong), budget.go (the tenant's rate limits),
-// notice.go (what those who look on are told), labels.go (checks on what users give),
-// filter.go (what lists and explanations ask for), view.go (the JSON of contract
+// and errors.go (what can go wrong), shape.go and run.go (which queries are alike,
+// and how they ran), budget.go (the tenant's rate limits), notice.go (what those who look on are told), labels.go (checks on what users
+// give), filter.go (what lists and explanations ask for), view.go (the JSON of contract
 // section 4).
 package job
 
@@ -56,6 +56,7 @@ type Job struct {
 	Destinations []string
 	Group        string
 	Overdue      bool
+	Warned       bool // that it would likely become overdue has been announced
 
 	Query            string
 	SourceData       string
@@ -65,6 +66,14 @@ type Job struct {
 	RemainingRetries *int64
 	Error            string
 	DataFile         secret.Text
+
+	// Shape tells which queries are alike. StartedAt is when the run began, by
+	// our clock and as far as that is known; Took, once it has ended, how long it
+	// took. Anomaly is what was unusual about its result.
+	Shape     Shape
+	StartedAt Instant
+	Took      time.Duration
+	Anomaly   []string
 
 	TrackedAt   Instant
 	DeadlineAt  Instant
@@ -95,6 +104,7 @@ const (
 	KindTracked  = "tracked"
 	KindStatus   = "status"
 	KindOverdue  = "overdue"
+	KindWarned   = "overdue_expected"
 	KindFinished = "finished"
 )
 

@@ -17,10 +17,17 @@ type Update struct {
 	// KeepDataFile says that some destination asks for the result link; without
 	// it the link is not stored.
 	KeepDataFile bool
+	// Shape and StartedAt are stored with what was seen; Took and Anomaly with an
+	// outcome.
+	Shape     Shape
+	StartedAt Instant
+	Took      time.Duration
+	Anomaly   []string
 	// Outcome ends watching; Undecided goes on.
 	Outcome    Outcome
 	FinishedAt Instant // with an outcome: by Zuora's clock where it tells
 	Overdue    bool
+	Warned     bool
 	NextPollAt Instant
 	Interval   time.Duration
 	Polls      int64

@@ -9,33 +9,39 @@ import (
 // View is a job in JSON, as contract section 4 shows it. It is what the API
 // answers, what events carry and what the command line decodes.
 type View struct {
-	ID                ID              `json:"id"`
-	Tenant            string          `json:"tenant"`
-	State             State           `json:"state"`
-	Status            Status          `json:"status"`
-	Outcome           Outcome         `json:"outcome"`
-	Labels            Labels          `json:"labels"`
-	Group             string          `json:"group,omitempty"`
-	Destinations      []string        `json:"destinations,omitempty"`
-	Source            Source          `json:"source"`
-	Overdue           bool            `json:"overdue"`
-	Query             *string         `json:"query,omitempty"`
-	SourceData        string          `json:"source_data"`
-	CreatedBy         string          `json:"created_by"`
-	OutputRows        *int64          `json:"output_rows"`
-	ProcessingSeconds *float64        `json:"processing_seconds"`
-	RemainingRetries  *int64          `json:"remaining_retries"`
-	Error             string          `json:"error"`
-	DataFile          string          `json:"data_file,omitempty"` // only in events that ask for it
-	TrackedAt         Instant         `json:"tracked_at"`
-	DeadlineAt        Instant         `json:"deadline_at"`
-	StatusSince       Instant         `json:"status_since"`
-	UpdatedAt         Instant         `json:"updated_at"`
-	FinishedAt        Instant         `json:"finished_at"`
-	NextPollAt        Instant         `json:"next_poll_at"`
-	Polls             int64           `json:"polls"`
-	Deliveries        DeliveryCounts  `json:"deliveries"`
-	Timeline          []TimelineEntry `json:"timeline,omitempty"` // only where one job is asked for
+	ID                ID       `json:"id"`
+	Tenant            string   `json:"tenant"`
+	State             State    `json:"state"`
+	Status            Status   `json:"status"`
+	Outcome           Outcome  `json:"outcome"`
+	Labels            Labels   `json:"labels"`
+	Group             string   `json:"group,omitempty"`
+	Destinations      []string `json:"destinations,omitempty"`
+	Source            Source   `json:"source"`
+	Overdue           bool     `json:"overdue"`
+	Query             *string  `json:"query,omitempty"`
+	SourceData        string   `json:"source_data"`
+	CreatedBy         string   `json:"created_by"`
+	OutputRows        *int64   `json:"output_rows"`
+	ProcessingSeconds *float64 `json:"processing_seconds"`
+	RemainingRetries  *int64   `json:"remaining_retries"`
+	Error             string   `json:"error"`
+	DataFile          string   `json:"data_file,omitempty"` // only in events that ask for it
+	TrackedAt         Instant  `json:"tracked_at"`
+	DeadlineAt        Instant  `json:"deadline_at"`
+	StatusSince       Instant  `json:"status_since"`
+	UpdatedAt         Instant  `json:"updated_at"`
+	FinishedAt        Instant  `json:"finished_at"`
+	NextPollAt        Instant  `json:"next_poll_at"`
+	// ETA is when it will likely end, by past runs of queries like it; absent
+	// when there are too few. ExpectedOverdue: it will likely pass its deadline.
+	ETA             Instant `json:"eta,omitzero"`
+	ExpectedOverdue bool    `json:"expected_overdue,omitempty"`
+	// Anomaly is what is unusual about the result: words of watcher/forecast.
+	Anomaly    []string        `json:"anomaly,omitempty"`
+	Polls      int64           `json:"polls"`
+	Deliveries DeliveryCounts  `json:"deliveries"`
+	Timeline   []TimelineEntry `json:"timeline,omitempty"` // only where one job is asked for
 }
 
 // TimelineEntry is one line of a job's story: a change of the job, a delivery
@@ -94,7 +100,7 @@ func (j *Job) View() View {
 		OutputRows: j.OutputRows, RemainingRetries: j.RemainingRetries, Error: j.Error,
 		TrackedAt: j.TrackedAt, DeadlineAt: j.DeadlineAt, StatusSince: j.StatusSince,
 		UpdatedAt: j.UpdatedAt, FinishedAt: j.FinishedAt, NextPollAt: j.NextPollAt,
-		Polls: j.Polls, Deliveries: j.Deliveries,
+		Polls: j.Polls, Deliveries: j.Deliveries, Anomaly: j.Anomaly,
 	}
 	if v.Labels == nil {
 		v.Labels = Labels{}

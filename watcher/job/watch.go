@@ -16,6 +16,10 @@ type Watch struct {
 	StatusSince Instant
 	// DeniedSince is when the first of an unbroken run of 403s or 404s came.
 	DeniedSince Instant
+	// StartedAt is when the run began, by our clock and as far as that is known;
+	// Shape tells which queries are alike. Zero before the first look.
+	StartedAt Instant
+	Shape     Shape
 	// IntervalMS is the present backoff interval, in milliseconds; zero before
 	// the first look.
 	IntervalMS int32
@@ -25,6 +29,13 @@ type Watch struct {
 	Denied   uint16
 	Failures uint16
 	Overdue  bool
+	// Late: by past runs it will more likely become overdue than not; not stored.
+	// Warned: that it very likely will has been announced.
+	Late bool
+	// ETA is when it will likely end, by past runs; zero when they do not tell.
+	// Not stored.
+	ETA    Instant
+	Warned bool
 	// Cause is why NextPollAt is when it is, for explain.
 	Cause Cause
 	// Reason is why the last look failed, an index into PollReasons plus one;
@@ -40,6 +51,7 @@ type Cause uint8
 const (
 	CauseTracked     Cause = iota // just tracked: look at once
 	CauseRestart                  // spread after a restart
+	CauseHistory                  // not ended yet: where past runs of the query say a look pays
 	CauseBackoff                  // not ended yet: the backoff's next interval
 	CauseDeadline                 // not ended yet: a look on the deadline
 	CauseOverdue                  // overdue: watched on, slowly
@@ -49,3 +61,12 @@ const (
 	CauseAsked                    // somebody asked for a look now
 	CauseUncommitted              // ended, but the store has not taken it yet
 )
+
+// Lateness is how late the jobs are that a replica watches.
+type Lateness struct {
+	Overdue  int
+	Expected int // that will likely become overdue
+	// LastEnd is when the last of those whose end can be foretold will likely
+	// have ended; zero when none can be, or there are too many to ask.
+	LastEnd Instant
+}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jobwatcher/jobwatcher/watcher/job"
@@ -41,11 +42,11 @@ func (s *Store) Commit(ctx context.Context, replica job.ReplicaID, updates []job
 }
 
 const updateJob = `UPDATE jobs SET state = $4, status = $5, status_since = $6, outcome = $7, overdue = $8,
-	finished_at = $9, detected_at = $10, next_poll_at = $11, interval_ms = $12, polls = $13, history = $14
+	finished_at = $9, detected_at = $10, next_poll_at = $11, interval_ms = $12, polls = $13, history = $14, warned = $15
 	WHERE tenant = $1 AND id = $2 AND state = 'watching' AND owner IN (SELECT id FROM replicas WHERE holder = $3)`
 
 const updateSeen = `UPDATE jobs SET query = $3, source_data = $4, created_by = $5, output_rows = $6, processing_ms = $7,
-	remaining_retries = $8, error = $9, updated_at = $10, data_file = $11 WHERE tenant = $1 AND id = $2`
+	remaining_retries = $8, error = $9, updated_at = $10, data_file = $11, shape = $12, started_at = $13, took_ms = $14, anomaly = $15 WHERE tenant = $1 AND id = $2`
 
 func (s *Store) apply(ctx context.Context, tx *sql.Tx, replica job.ReplicaID, u *job.Update, now job.Instant) error {
 	id := u.ID.String()
@@ -58,7 +59,7 @@ func (s *Store) apply(ctx context.Context, tx *sql.Tx, replica job.ReplicaID, u 
 		state, detected = job.Finished, u.At
 	}
 	done, err := tx.ExecContext(ctx, updateJob, u.Tenant, id, string(replica), string(state), string(u.Status), int64(u.StatusSince),
-		string(u.Outcome), flag(u.Overdue), int64(u.FinishedAt), int64(detected), int64(u.NextPollAt), u.Interval.Milliseconds(), u.Polls, history)
+		string(u.Outcome), flag(u.Overdue), int64(u.FinishedAt), int64(detected), int64(u.NextPollAt), u.Interval.Milliseconds(), u.Polls, history, flag(u.Warned))
 	if err != nil {
 		return err
 	}
@@ -73,7 +74,8 @@ func (s *Store) apply(ctx context.Context, tx *sql.Tx, replica job.ReplicaID, u 
 			file = seen.DataFile.Reveal()
 		}
 		if _, err := tx.ExecContext(ctx, updateSeen, u.Tenant, id, seen.Query, seen.SourceData, seen.CreatedBy, seen.OutputRows,
-			milliseconds(seen.ProcessingTime), seen.RemainingRetries, seen.Error, int64(job.At(seen.UpdatedAt)), file); err != nil {
+			milliseconds(seen.ProcessingTime), seen.RemainingRetries, seen.Error, int64(job.At(seen.UpdatedAt)), file,
+			int64(u.Shape), int64(u.StartedAt), u.Took.Milliseconds(), strings.Join(u.Anomaly, ",")); err != nil {
 			return err
 		}
 	}

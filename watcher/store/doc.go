@@ -8,7 +8,8 @@
 // and hands them to their owner; commit.go is the one transaction of state,
 // event and deliveries; groups.go is the part of both that is about sets of
 // jobs; deliveries.go is the outbox and ledger.go its history
-// and replay; jobs.go reads jobs; budget.go is
+// and replay; jobs.go reads jobs, and runs.go what may be learned from
+// those that have ended; budget.go is
 // what of the tenant's rate limits is spent; stats.go counts for the scrape; retain.go
 // deletes what is old.
 package store

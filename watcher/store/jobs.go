@@ -24,23 +24,26 @@ const (
 
 const jobColumns = `tenant, id, state, status, status_since, outcome, source, group_name, overdue, tracked_at, deadline_at, abandon_at,
 	next_poll_at, polls, finished_at, detected_at, updated_at, output_rows, processing_ms, remaining_retries, source_data, created_by, error,
-	labels, destinations, history, data_file`
+	labels, destinations, history, data_file, shape, started_at, took_ms, warned, anomaly`
 
 func scanJob(rows *sql.Rows) (j job.Job, err error) {
-	var id, labels, destinations, history, file string
-	var overdue int64
+	var id, labels, destinations, history, file, anomaly string
+	var overdue, took, warned int64
 	var ms *int64
 	if err := rows.Scan(&j.Tenant, &id, &j.State, &j.Status, &j.StatusSince, &j.Outcome, &j.Source, &j.Group, &overdue,
 		&j.TrackedAt, &j.DeadlineAt, &j.AbandonAt, &j.NextPollAt, &j.Polls, &j.FinishedAt, &j.DetectedAt, &j.UpdatedAt,
 		&j.OutputRows, &ms, &j.RemainingRetries, &j.SourceData, &j.CreatedBy, &j.Error,
-		&labels, &destinations, &history, &file, &j.Query); err != nil {
+		&labels, &destinations, &history, &file, &j.Shape, &j.StartedAt, &took, &warned, &anomaly, &j.Query); err != nil {
 		return j, err
 	}
 	if j.ID, err = job.ParseID(id); err != nil {
 		return j, err
 	}
-	j.Overdue = overdue != 0
-	j.DataFile = secret.New(file)
+	j.Overdue, j.Warned = overdue != 0, warned != 0
+	j.DataFile, j.Took = secret.New(file), time.Duration(took)*time.Millisecond
+	if anomaly != "" {
+		j.Anomaly = strings.Split(anomaly, ",")
+	}
 	if ms != nil {
 		d := time.Duration(*ms) * time.Millisecond
 		j.ProcessingTime = &d

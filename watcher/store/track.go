@@ -147,7 +147,7 @@ func (s *Store) Untrack(ctx context.Context, tenant string, id job.ID) (err erro
 	})
 }
 
-const watchColumns = `id, status, status_since, tracked_at, deadline_at, abandon_at, next_poll_at, interval_ms, polls, overdue`
+const watchColumns = `id, status, status_since, tracked_at, deadline_at, abandon_at, next_poll_at, interval_ms, polls, overdue, shape, started_at, warned`
 
 // Owned yields every watched job whose owner's row the replica holds. It
 // streams: a million jobs are never in memory twice.
@@ -173,14 +173,16 @@ func (s *Store) Owned(ctx context.Context, replica job.ReplicaID, tenant string,
 
 func scanWatch(rows *sql.Rows) (w job.Watch, err error) {
 	var id, status sql.RawBytes
-	var overdue int64
-	if err := rows.Scan(&id, &status, &w.StatusSince, &w.TrackedAt, &w.DeadlineAt, &w.AbandonAt, &w.NextPollAt, &w.IntervalMS, &w.Polls, &overdue); err != nil {
+	var overdue, warned int64
+	if err := rows.Scan(&id, &status, &w.StatusSince, &w.TrackedAt, &w.DeadlineAt, &w.AbandonAt, &w.NextPollAt, &w.IntervalMS, &w.Polls, &overdue,
+		&w.Shape, &w.StartedAt, &warned); err != nil {
 		return w, err
 	}
 	if w.ID, err = job.ParseID(string(id)); err != nil {
 		return w, err
 	}
 	w.Status, w.Overdue = job.ParseStatus(string(status)), overdue != 0
+	w.Warned = warned != 0
 	return w, nil
 }
 

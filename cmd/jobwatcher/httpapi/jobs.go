@@ -65,6 +65,7 @@ func (s *server) view(j *job.Job) job.View {
 	if live, here := s.o.Watcher.Live(j.ID); here {
 		v.Status, v.StatusSince = live.Status, live.StatusSince
 		v.NextPollAt, v.Polls, v.Overdue = live.NextPollAt, int64(live.Polls), live.Overdue
+		v.ETA, v.ExpectedOverdue = live.ETA, live.Late
 	}
 	return v
 }

@@ -3,6 +3,8 @@ package storetest
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -138,4 +140,56 @@ func cursorThatIsJunkIsRefusedByName(w *world) {
 			}
 		}
 	}
+}
+
+func runsAreReadByShape(w *world) {
+	w.track("one", 1, 9)
+	for n := 1; n <= 6; n++ {
+		u := w.ended(n)
+		u.Shape, u.StartedAt, u.Took = 7, w.at(), time.Duration(n)*time.Minute
+		switch n {
+		case 2:
+			u.Shape = -7 // another query, with the sign bit set
+		case 3:
+			u.Outcome, u.Status, u.Seen.OutputRows, u.Seen.ProcessingTime = job.OutcomeFailed, job.Failed, nil, nil
+		case 4:
+			u.Outcome, u.Status = job.OutcomeLost, job.Unseen
+		case 6:
+			u.Anomaly = []string{"no_rows", "slow"}
+		}
+		w.commit("one", u)
+		w.pass(time.Second)
+	}
+	watching := job.Update{
+		Tenant: tenant, ID: id(7), At: w.at(), Status: job.InProgress, StatusSince: w.at(), Shape: 7, StartedAt: w.at(),
+		Seen: &job.Observation{ID: id(7), Query: "SELECT 1"},
+	}
+	w.commit("one", watching)
+	got, err := w.Runs(w.ctx(), tenant, 7, 3)
+	w.must(err)
+	rows := func(n int64) *int64 { return &n }
+	took := func(d time.Duration) *time.Duration { return &d }
+	want := []job.Run{
+		{Took: 3 * time.Minute},
+		{Took: 5 * time.Minute, Processing: took(5 * time.Second), Rows: rows(5), Completed: true},
+		{Took: 6 * time.Minute, Processing: took(6 * time.Second), Rows: rows(6), Completed: true},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		w.Errorf("the newest runs of a shape (-want +got):\n%s", diff)
+	}
+	if got, err := w.Runs(w.ctx(), tenant, -7, 3); err != nil || len(got) != 1 {
+		w.Errorf("runs of the other shape: %+v, %v", got, err)
+	}
+	if got, err := w.Runs(w.ctx(), tenant, 0, 3); err != nil || len(got) != 0 {
+		w.Errorf("runs of no shape: %+v, %v", got, err)
+	}
+	if j := w.job(6); j.Shape != 7 || j.Took != 6*time.Minute || j.StartedAt.IsZero() || !slices.Equal(j.Anomaly, []string{"no_rows", "slow"}) {
+		w.Errorf("a finished run: %+v", j)
+	}
+	w.must(w.Owned(w.ctx(), "one", tenant, func(watch job.Watch) error {
+		if watch.ID == id(7) && (watch.Shape != 7 || watch.StartedAt != watching.StartedAt) {
+			w.Errorf("a watched run: %+v", watch)
+		}
+		return nil
+	}))
 }

@@ -30,6 +30,7 @@ func Exercise(t *testing.T, open Open) {
 		"AbsentNumbersStayAbsent":                 absentNumbersStayAbsent,
 		"StatusChangeIsStoredWithItsHistory":      statusChangeIsStoredWithItsHistory,
 		"FinishStoresEventAndDeliveriesTogether":  finishStoresEventAndDeliveriesTogether,
+		"RunsAreReadByShape":                      runsAreReadByShape,
 		"FinishingTwiceIsFinishingOnce":           finishingTwiceIsFinishingOnce,
 		"UntrackForgetsWhatWasAnnounced":          untrackForgetsWhatWasAnnounced,
 		"UntrackedJobIsNotFinished":               untrackedJobIsNotFinished,

@@ -17,10 +17,8 @@ type change struct {
 	ticket   ticket
 	decision Decision
 	update   job.Update
-	// serverTime is Zuora's clock at the look; delay is how late we were.
+	// serverTime is Zuora's clock at the look.
 	serverTime time.Time
-	delay      time.Duration
-	delayed    bool
 	// event is the update's event before it has been built for the first time;
 	// built says that it has.
 	built bool
@@ -334,8 +332,8 @@ func (w *Watcher) landed(c *change) {
 	w.ends.close(c.update.ID)
 	w.feed.tell(c.update.At, job.KindFinished, c.update.ID)
 	w.o.Metrics.JobFinished(&c.job)
-	if c.delayed {
-		w.o.Metrics.Detected(c.delay)
+	if c.update.Delay != nil {
+		w.o.Metrics.Detected(*c.update.Delay)
 	}
 	w.o.Log.Info("job finished", append(fields, zap.String("outcome", string(d.Outcome)))...)
 }

@@ -164,6 +164,7 @@ func applied(j *job.Job, u *job.Update) {
 		j.OutputRows, j.ProcessingTime, j.RemainingRetries = s.OutputRows, s.ProcessingTime, s.RemainingRetries
 		j.Error, j.DataFile, j.UpdatedAt = s.Error, s.DataFile, job.At(s.UpdatedAt)
 		j.Shape, j.StartedAt, j.Took, j.Anomaly = u.Shape, u.StartedAt, u.Took, u.Anomaly
+		j.Delay = u.Delay
 	}
 	j.History = append(slices.Clip(j.History), u.History...)
 }

@@ -57,7 +57,9 @@ func (w *Watcher) settle(ctx context.Context, t ticket, d *Decision, seen *job.O
 	if answered {
 		c.update.Seen = seen
 		c.serverTime = seen.ServerTime
-		c.delay, c.delayed = detectionDelay(&t.watch, d, seen, at)
+		if delay, known := detectionDelay(&t.watch, d, seen, at); known {
+			c.update.Delay = &delay
+		}
 	}
 	w.commits.hand(ctx, c)
 }

@@ -74,6 +74,8 @@ type Job struct {
 	StartedAt Instant
 	Took      time.Duration
 	Anomaly   []string
+	// Delay is how late its end was seen, by Zuora's clock; nil: not known.
+	Delay *time.Duration
 
 	TrackedAt   Instant
 	DeadlineAt  Instant

@@ -23,6 +23,9 @@ type Update struct {
 	StartedAt Instant
 	Took      time.Duration
 	Anomaly   []string
+	// Delay is how late the end was seen, by Zuora's clock; nil when that is not
+	// known, or not ours.
+	Delay *time.Duration
 	// Outcome ends watching; Undecided goes on.
 	Outcome    Outcome
 	FinishedAt Instant // with an outcome: by Zuora's clock where it tells

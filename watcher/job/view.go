@@ -37,6 +37,9 @@ type View struct {
 	// when there are too few. ExpectedOverdue: it will likely pass its deadline.
 	ETA             Instant `json:"eta,omitzero"`
 	ExpectedOverdue bool    `json:"expected_overdue,omitempty"`
+	// DetectionDelaySeconds is how late its end was seen, by Zuora's clock; absent
+	// when that is not known, or when it had ended before it was tracked.
+	DetectionDelaySeconds *float64 `json:"detection_delay_seconds,omitempty"`
 	// Anomaly is what is unusual about the result: words of watcher/forecast.
 	Anomaly    []string        `json:"anomaly,omitempty"`
 	Polls      int64           `json:"polls"`
@@ -104,6 +107,10 @@ func (j *Job) View() View {
 	}
 	if v.Labels == nil {
 		v.Labels = Labels{}
+	}
+	if j.Delay != nil {
+		s := j.Delay.Seconds()
+		v.DetectionDelaySeconds = &s
 	}
 	if j.ProcessingTime != nil {
 		s := j.ProcessingTime.Seconds()

@@ -46,7 +46,7 @@ const updateJob = `UPDATE jobs SET state = $4, status = $5, status_since = $6, o
 	WHERE tenant = $1 AND id = $2 AND state = 'watching' AND owner IN (SELECT id FROM replicas WHERE holder = $3)`
 
 const updateSeen = `UPDATE jobs SET query = $3, source_data = $4, created_by = $5, output_rows = $6, processing_ms = $7,
-	remaining_retries = $8, error = $9, updated_at = $10, data_file = $11, shape = $12, started_at = $13, took_ms = $14, anomaly = $15 WHERE tenant = $1 AND id = $2`
+	remaining_retries = $8, error = $9, updated_at = $10, data_file = $11, shape = $12, started_at = $13, took_ms = $14, anomaly = $15, delay_ms = $16 WHERE tenant = $1 AND id = $2`
 
 func (s *Store) apply(ctx context.Context, tx *sql.Tx, replica job.ReplicaID, u *job.Update, now job.Instant) error {
 	id := u.ID.String()
@@ -75,7 +75,7 @@ func (s *Store) apply(ctx context.Context, tx *sql.Tx, replica job.ReplicaID, u 
 		}
 		if _, err := tx.ExecContext(ctx, updateSeen, u.Tenant, id, seen.Query, seen.SourceData, seen.CreatedBy, seen.OutputRows,
 			milliseconds(seen.ProcessingTime), seen.RemainingRetries, seen.Error, int64(job.At(seen.UpdatedAt)), file,
-			int64(u.Shape), int64(u.StartedAt), u.Took.Milliseconds(), strings.Join(u.Anomaly, ",")); err != nil {
+			int64(u.Shape), int64(u.StartedAt), u.Took.Milliseconds(), strings.Join(u.Anomaly, ","), milliseconds(u.Delay)); err != nil {
 			return err
 		}
 	}

@@ -24,16 +24,16 @@ const (
 
 const jobColumns = `tenant, id, state, status, status_since, outcome, source, group_name, overdue, tracked_at, deadline_at, abandon_at,
 	next_poll_at, polls, finished_at, detected_at, updated_at, output_rows, processing_ms, remaining_retries, source_data, created_by, error,
-	labels, destinations, history, data_file, shape, started_at, took_ms, warned, anomaly`
+	labels, destinations, history, data_file, shape, started_at, took_ms, warned, delay_ms, anomaly`
 
 func scanJob(rows *sql.Rows) (j job.Job, err error) {
 	var id, labels, destinations, history, file, anomaly string
 	var overdue, took, warned int64
-	var ms *int64
+	var ms, delay *int64
 	if err := rows.Scan(&j.Tenant, &id, &j.State, &j.Status, &j.StatusSince, &j.Outcome, &j.Source, &j.Group, &overdue,
 		&j.TrackedAt, &j.DeadlineAt, &j.AbandonAt, &j.NextPollAt, &j.Polls, &j.FinishedAt, &j.DetectedAt, &j.UpdatedAt,
 		&j.OutputRows, &ms, &j.RemainingRetries, &j.SourceData, &j.CreatedBy, &j.Error,
-		&labels, &destinations, &history, &file, &j.Shape, &j.StartedAt, &took, &warned, &anomaly, &j.Query); err != nil {
+		&labels, &destinations, &history, &file, &j.Shape, &j.StartedAt, &took, &warned, &delay, &anomaly, &j.Query); err != nil {
 		return j, err
 	}
 	if j.ID, err = job.ParseID(id); err != nil {
@@ -44,15 +44,20 @@ func scanJob(rows *sql.Rows) (j job.Job, err error) {
 	if anomaly != "" {
 		j.Anomaly = strings.Split(anomaly, ",")
 	}
-	if ms != nil {
-		d := time.Duration(*ms) * time.Millisecond
-		j.ProcessingTime = &d
-	}
+	j.ProcessingTime, j.Delay = duration(ms), duration(delay)
 	if j.State == job.Finished {
 		j.NextPollAt = 0
 	}
 	return j, errors.Join(json.Unmarshal([]byte(labels), &j.Labels), json.Unmarshal([]byte(destinations), &j.Destinations),
 		json.Unmarshal([]byte(history), &j.History))
+}
+
+func duration(ms *int64) *time.Duration {
+	if ms == nil {
+		return nil
+	}
+	d := time.Duration(*ms) * time.Millisecond
+	return &d
 }
 
 // Jobs reads these jobs; those that do not exist are missing from the map.

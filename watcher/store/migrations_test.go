@@ -20,7 +20,7 @@ var undo = []string{
 	4: `DROP INDEX jobs_watched; DROP INDEX deliveries_job; CREATE INDEX deliveries_job ON deliveries (tenant, job_id)`,
 	5: `DROP TABLE budget`,
 	6: `DROP INDEX jobs_runs; ALTER TABLE jobs DROP COLUMN shape; ALTER TABLE jobs DROP COLUMN started_at;
-		ALTER TABLE jobs DROP COLUMN took_ms; ALTER TABLE jobs DROP COLUMN warned; ALTER TABLE jobs DROP COLUMN anomaly`,
+		ALTER TABLE jobs DROP COLUMN took_ms; ALTER TABLE jobs DROP COLUMN warned; ALTER TABLE jobs DROP COLUMN delay_ms; ALTER TABLE jobs DROP COLUMN anomaly`,
 }
 
 // backTo makes a closed SQLite file what it was under an earlier schema.

@@ -28,10 +28,7 @@ func (s *Store) Runs(ctx context.Context, tenant string, shape job.Shape, limit 
 			return r, err
 		}
 		r.Took, r.Completed = time.Duration(took)*time.Millisecond, outcome == job.OutcomeCompleted
-		if ms != nil {
-			d := time.Duration(*ms) * time.Millisecond
-			r.Processing = &d
-		}
+		r.Processing = duration(ms)
 		return r, nil
 	})
 	if err != nil {

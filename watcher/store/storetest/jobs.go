@@ -144,6 +144,8 @@ func cursorThatIsJunkIsRefusedByName(w *world) {
 
 func runsAreReadByShape(w *world) {
 	w.track("one", 1, 9)
+	rows := func(n int64) *int64 { return &n }
+	took := func(d time.Duration) *time.Duration { return &d }
 	for n := 1; n <= 6; n++ {
 		u := w.ended(n)
 		u.Shape, u.StartedAt, u.Took = 7, w.at(), time.Duration(n)*time.Minute
@@ -156,6 +158,7 @@ func runsAreReadByShape(w *world) {
 			u.Outcome, u.Status = job.OutcomeLost, job.Unseen
 		case 6:
 			u.Anomaly = []string{"no_rows", "slow"}
+			u.Delay = took(1500 * time.Millisecond)
 		}
 		w.commit("one", u)
 		w.pass(time.Second)
@@ -167,8 +170,6 @@ func runsAreReadByShape(w *world) {
 	w.commit("one", watching)
 	got, err := w.Runs(w.ctx(), tenant, 7, 3)
 	w.must(err)
-	rows := func(n int64) *int64 { return &n }
-	took := func(d time.Duration) *time.Duration { return &d }
 	want := []job.Run{
 		{Took: 3 * time.Minute},
 		{Took: 5 * time.Minute, Processing: took(5 * time.Second), Rows: rows(5), Completed: true},
@@ -183,7 +184,8 @@ func runsAreReadByShape(w *world) {
 	if got, err := w.Runs(w.ctx(), tenant, 0, 3); err != nil || len(got) != 0 {
 		w.Errorf("runs of no shape: %+v, %v", got, err)
 	}
-	if j := w.job(6); j.Shape != 7 || j.Took != 6*time.Minute || j.StartedAt.IsZero() || !slices.Equal(j.Anomaly, []string{"no_rows", "slow"}) {
+	if j := w.job(6); j.Shape != 7 || j.Took != 6*time.Minute || j.StartedAt.IsZero() || !slices.Equal(j.Anomaly, []string{"no_rows", "slow"}) ||
+		j.Delay == nil || *j.Delay != 1500*time.Millisecond {
 		w.Errorf("a finished run: %+v", j)
 	}
 	w.must(w.Owned(w.ctx(), "one", tenant, func(watch job.Watch) error {

@@ -42,6 +42,7 @@ var arrows = map[string][]string{
 	"cmd/jobwatcher/apiclient": {"watcher/job", "watcher/secret"},
 	"cmd/jobwatcher/console":   {},
 	"cmd/jobwatcher/httpapi":   {"watcher/job", "watcher/secret"},
+	"cmd/jobwatcher/webui":     {"watcher/job"},
 	"cmd/jobwatcher/verify": {
 		"notify", "watcher", "watcher/job", "watcher/secret", "watcher/zuora/zuorasim", "cmd/jobwatcher/apiclient",
 	},

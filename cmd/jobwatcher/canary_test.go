@@ -86,7 +86,10 @@ func TestSecretsComeOutNowhere(t *testing.T) {
 	}
 
 	out := map[string]string{}
-	for _, path := range []string{"/metrics", "/readyz?verbose", "/livez", "/openapi.yaml", "/v1/jobs", "/v1/jobs/" + id.String(), "/v1/jobs/" + id.String() + "/explain", "/v1/deliveries", "/v1/destinations", "/v1/jobs/nonsense"} {
+	for _, path := range []string{
+		"/metrics", "/readyz?verbose", "/livez", "/openapi.yaml", "/v1/jobs", "/v1/jobs/" + id.String(), "/v1/jobs/" + id.String() + "/explain", "/v1/deliveries", "/v1/destinations", "/v1/jobs/nonsense",
+		"/", "/?state=finished", "/jobs/" + id.String(), "/deliveries", "/destinations", "/budget", "/trends",
+	} {
 		out["GET "+path] = authorised(t, d.url+path, apiToken)
 	}
 	out["wrong token"] = authorised(t, d.url+"/v1/jobs", "canary-of-somebody-else")
@@ -113,8 +116,9 @@ func TestSecretsComeOutNowhere(t *testing.T) {
 	key := strings.TrimPrefix(signingSecret, "whsec_")
 	for where, text := range out {
 		notifytest.NoCanary(t, where, text, token, apiToken, readToken, header, link, hookPath, slackPath, askedPath, signingSecret, key, "canary-of-somebody-else")
-		// The API shows the query of a job to whoever may read it; nobody else does.
-		if !strings.HasPrefix(where, "GET /v1/jobs") {
+		// The API, and the page about one job, show the query of a job to whoever may read it;
+		// nobody else does.
+		if !strings.HasPrefix(where, "GET /v1/jobs") && !strings.HasPrefix(where, "GET /jobs/") {
 			notifytest.NoCanary(t, where, text, query)
 		}
 	}

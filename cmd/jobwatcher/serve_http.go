@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"github.com/jobwatcher/jobwatcher/cmd/jobwatcher/httpapi"
+	"github.com/jobwatcher/jobwatcher/cmd/jobwatcher/webui"
 	"github.com/jobwatcher/jobwatcher/metrics"
 	"github.com/jobwatcher/jobwatcher/notify"
 	"github.com/jobwatcher/jobwatcher/watcher"
@@ -54,7 +55,7 @@ func serveHTTP(ctx context.Context, l *lifecycle, p parts) (addresses, error) {
 		make          func(httpapi.Options) (http.Handler, error)
 		real          *string
 	}{
-		{"api", d.Listen, httpapi.New, &at.api},
+		{"api", d.Listen, withPage, &at.api},
 		{"metrics", d.MetricsListen, httpapi.MetricsOnly, &at.metrics},
 	} {
 		if one.address == "" {
@@ -70,6 +71,15 @@ func serveHTTP(ctx context.Context, l *lifecycle, p parts) (addresses, error) {
 		p.log.Info("listening", zap.String("name", one.name), zap.String("addr", *one.real))
 	}
 	return at, nil
+}
+
+// withPage is the API with the page before it.
+func withPage(o httpapi.Options) (http.Handler, error) {
+	api, err := httpapi.New(o)
+	if err != nil {
+		return nil, err
+	}
+	return webui.New(api)
 }
 
 // scrape answers /metrics. What one collector cannot read is left out and

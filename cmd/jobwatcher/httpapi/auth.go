@@ -37,6 +37,15 @@ const (
 	byLoopback   = "loopback"
 )
 
+// access is what a caller may do, for clients that show only what may be done:
+// "read" or "write".
+func access(who string) string {
+	if who == byReadToken {
+		return "read"
+	}
+	return "write"
+}
+
 func newAuth(write, read secret.Source, hosts []string) auth {
 	a := auth{write: write, read: read, hosts: map[string]bool{"localhost": true}, origins: http.NewCrossOriginProtection()}
 	for _, h := range hosts {

@@ -54,6 +54,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		c.who = who
+		h.Set("Jobwatcher-Access", access(who))
 	}
 	s.mux.ServeHTTP(rec, r)
 }

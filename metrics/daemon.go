@@ -19,9 +19,9 @@ func storeBuckets() []float64 {
 // operations are the store's, as it names them; a test reads them from its
 // source. delivery_stats and replica_count are ours (collector.go).
 var operations = []string{
-	"budget", "claim", "claim_deliveries", "commit", "delivery", "delivery_stats", "destinations", "heartbeat", "jobs",
+	"budget", "claim", "claim_deliveries", "commit", "delivery", "delivery_stats", "destinations", "hand_back", "heartbeat", "jobs",
 	"list_deliveries", "list_jobs", "owned", "purge", "register", "release", "replay", "replica_count", "runs", "save_budget",
-	"set_destination", "settle", "track", "untrack",
+	"set_destination", "settle", "tell", "track", "untrack",
 }
 
 // loops are where panics are recovered.

@@ -10,15 +10,14 @@ import (
 )
 
 const (
-	// accountEvery is how often what has been spent is stored, and the replicas
-	// are counted: a few rows, whatever is spent.
+	// accountEvery is how often what has been spent is stored: a few rows,
+	// whatever is spent.
 	accountEvery = time.Minute
 	// accountTimeout bounds one of these: it is bookkeeping.
 	accountTimeout = 5 * time.Second
 )
 
-// account keeps the budget across restarts, and its share by how many replicas
-// are alive. A store that is away costs memory of a minute, and no look.
+// account keeps the budget across restarts. A store that is away costs memory of a minute, and no look.
 func (w *Watcher) account(ctx context.Context) {
 	keep := w.o.BudgetStore
 	w.bookkeep(ctx, "read the budget", func(ctx context.Context) error {
@@ -28,13 +27,6 @@ func (w *Watcher) account(ctx context.Context) {
 	})
 	var stored int64 = -1
 	for last := false; !last; {
-		w.bookkeep(ctx, "count replicas", func(context.Context) error {
-			n, err := keep.ReplicaCount()
-			if err == nil {
-				w.budget.share(n)
-			}
-			return err
-		})
 		pause(ctx, accountEvery)
 		last = ctx.Err() != nil // what was spent is stored at the end as well
 		if spent := w.budget.total(); spent != stored {

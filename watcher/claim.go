@@ -24,6 +24,9 @@ type claim struct {
 	// reload asks to read what we own again, because the store may hold jobs of
 	// ours that the queue does not.
 	reload chan struct{}
+	// asked wants a heartbeat now, free a search for jobs that nobody owns.
+	asked chan struct{}
+	free  chan int
 }
 
 func newClaim(first job.ReplicaID) *claim {
@@ -33,6 +36,7 @@ func newClaim(first job.ReplicaID) *claim {
 	return &claim{
 		id: first, ready: make(chan struct{}), lost: make(chan struct{}),
 		drained: make(chan struct{}), reload: make(chan struct{}, 1),
+		asked: make(chan struct{}, 1), free: make(chan int, 1),
 	}
 }
 
@@ -135,9 +139,24 @@ func (c *claim) current(ctx context.Context) (job.ReplicaID, error) {
 }
 
 // doubt says that the store may know more of our jobs than the queue does.
-func (c *claim) doubt() {
+func (c *claim) doubt() { nudge(c.reload) }
+
+// ask says that something has changed with the others: a heartbeat tells what.
+func (c *claim) ask() { nudge(c.asked) }
+
+// search says that there are jobs that nobody owns, and how many of them we
+// should take.
+func (c *claim) search(n int) {
 	select {
-	case c.reload <- struct{}{}:
+	case c.free <- n:
+	default:
+	}
+}
+
+// nudge wakes whoever waits, once however often it is said.
+func nudge(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
 	default:
 	}
 }

@@ -37,11 +37,11 @@ func (c *cable) err() error {
 	return nil
 }
 
-func (c *cable) Heartbeat(ctx context.Context, id job.ReplicaID, term time.Duration) (int, error) {
+func (c *cable) Heartbeat(ctx context.Context, id job.ReplicaID, term time.Duration, jobs int) (job.Pulse, error) {
 	if err := c.err(); err != nil {
-		return 0, err
+		return job.Pulse{}, err
 	}
-	return c.memory.Heartbeat(ctx, id, term)
+	return c.memory.Heartbeat(ctx, id, term, jobs)
 }
 
 func (c *cable) Commit(ctx context.Context, id job.ReplicaID, u []job.Update) ([]error, error) {
@@ -107,7 +107,7 @@ func TestCutOffReplicaStopsLookingBeforeItsJobsAreTakenOver(t *testing.T) {
 		b.up.setAll(inProgress)
 		b.up.takes(time.Second) // so that the two workers never rest
 		first, _, cableOfFirst := b.replica("first", &log)
-		ids := b.many(first, 60)
+		ids := b.many(first, 30) // too few to be shared out
 		second, _, _ := b.replica("second", &log)
 		before := first.Replica()
 		b.pass(time.Minute)

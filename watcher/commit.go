@@ -315,14 +315,14 @@ func (w *Watcher) landed(c *change) {
 	if d.Outcome == job.Undecided {
 		w.queue.requeue(c.ticket, &d.Watch)
 		if d.Changed {
-			w.feed.tell(c.update.At, job.KindStatus, c.update.ID)
+			w.happened(c.update.At, job.KindStatus, c.update.ID)
 		}
 		if d.Overdue {
-			w.feed.tell(c.update.At, job.KindOverdue, c.update.ID)
+			w.happened(c.update.At, job.KindOverdue, c.update.ID)
 			w.o.Log.Info("job overdue", fields...)
 		}
 		if d.Warned {
-			w.feed.tell(c.update.At, job.KindWarned, c.update.ID)
+			w.happened(c.update.At, job.KindWarned, c.update.ID)
 			w.o.Log.Info("job will likely become overdue", fields...)
 		}
 		return
@@ -330,7 +330,7 @@ func (w *Watcher) landed(c *change) {
 	w.queue.finish(c.ticket)
 	w.histories.ended(c.update.Shape)
 	w.ends.close(c.update.ID)
-	w.feed.tell(c.update.At, job.KindFinished, c.update.ID)
+	w.happened(c.update.At, job.KindFinished, c.update.ID)
 	w.o.Metrics.JobFinished(&c.job)
 	if c.update.Delay != nil {
 		w.o.Metrics.Detected(*c.update.Delay)

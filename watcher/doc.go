@@ -51,6 +51,7 @@
 //   - finish.go: builds the event of a change, and tells who waits for the end.
 //   - feed.go: tells those who look on what happens, and never waits for them.
 //   - claim.go: under which id this replica acts, and until when.
+//   - bus.go: what replicas tell each other; fair.go: how they share the work.
 //   - reap.go: registers, renews, inherits, loads, releases, deletes what is old.
 //   - intake.go: jobs named by the environment and by a file.
 //   - discover.go: jobs that nobody named, from the list, and the first request where there is none.

@@ -42,6 +42,7 @@ type record struct {
 type lease struct {
 	holder job.ReplicaID
 	beat   time.Time
+	jobs   int
 }
 
 func newMemory(t testing.TB) *memory {
@@ -112,17 +113,43 @@ func (m *memory) inherit(by job.ReplicaID, term time.Duration, all bool) (n int)
 	return n
 }
 
-func (m *memory) Heartbeat(ctx context.Context, id job.ReplicaID, term time.Duration) (n int, err error) {
+func (m *memory) Heartbeat(ctx context.Context, id job.ReplicaID, term time.Duration, jobs int) (p job.Pulse, err error) {
 	err = m.do(ctx, "heartbeat", func() error {
 		l := m.replicas[id]
 		if l == nil || l.holder != id {
 			return job.ErrOwnerLost
 		}
-		l.beat = time.Now()
-		n = m.inherit(id, term, false)
+		l.beat, l.jobs = time.Now(), jobs
+		p.Inherited = m.inherit(id, term, false)
+		for name, other := range m.replicas {
+			if name == other.holder && time.Since(other.beat) < 2*term {
+				p.Replicas++
+				p.Jobs += other.jobs
+			}
+		}
+		for _, r := range m.jobs {
+			if r.owner == "" && r.job.State == job.Watching {
+				p.Free++
+			}
+		}
 		return nil
 	})
-	return n, err
+	return p, err
+}
+
+func (m *memory) HandBack(ctx context.Context, id job.ReplicaID, _ string, ids []job.ID) error {
+	return m.do(ctx, "hand back", func() error {
+		rows := m.holds(id)
+		if len(rows) == 0 {
+			return job.ErrOwnerLost
+		}
+		for _, one := range ids {
+			if r := m.jobs[one]; r != nil && slices.Contains(rows, r.owner) {
+				r.owner = ""
+			}
+		}
+		return nil
+	})
 }
 
 func (m *memory) Release(ctx context.Context, id job.ReplicaID) error {

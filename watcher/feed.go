@@ -35,6 +35,15 @@ func (f *feed) tell(at job.Instant, kind string, ids ...job.ID) {
 	f.more = make(chan struct{})
 }
 
+// skip leaves a gap: something may have happened that we have not been told.
+func (f *feed) skip() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.last += kept + 1
+	close(f.more)
+	f.more = make(chan struct{})
+}
+
 // Notices are those after the n-th, at most limit of them, the number of the
 // newest there is, and a channel that is closed when there are more. gap: some
 // after the n-th are forgotten, or n is from another life of the process.

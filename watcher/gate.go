@@ -21,6 +21,8 @@ type gate struct {
 
 	mu    sync.Mutex
 	state gateState
+	// flying requests are out; most may be, zero: any number.
+	flying, most int
 	// epoch counts how often the gate was shut: the answer to a look that went
 	// out before cannot open it.
 	epoch uint32
@@ -101,6 +103,9 @@ func newGate(jitter func() float64, b *budget) *gate { return &gate{jitter: jitt
 func (g *gate) admit(now time.Time) (pass, bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.most > 0 && g.flying >= g.most {
+		return pass{}, false
+	}
 	switch g.state {
 	case gateProbing:
 		return pass{}, false
@@ -109,6 +114,7 @@ func (g *gate) admit(now time.Time) (pass, bool) {
 			return pass{}, false
 		}
 		g.state = gateProbing
+		g.flying++
 		return pass{epoch: g.epoch, probe: true}, true
 	case gateOpen:
 	}
@@ -122,7 +128,16 @@ func (g *gate) admit(now time.Time) (pass, bool) {
 			g.nextQ = now.Add(time.Duration(float64(g.step) * 2 * g.jitter()))
 		}
 	}
+	g.flying++
 	return pass{epoch: g.epoch}, true
+}
+
+// share divides the requests in flight among the replicas that are alive. Each
+// may have one: with more replicas than requests they are more than was asked for.
+func (g *gate) share(all, replicas int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.most = max(all/max(replicas, 1), 1)
 }
 
 // spend takes one request out of the budget, if that has one.
@@ -135,14 +150,14 @@ func (g *gate) spend(now time.Time) bool {
 }
 
 // opensAt is when admit can next say yes; the zero time means now, and far away
-// that a probe is out.
+// that a request must come back first.
 func (g *gate) opensAt(now time.Time) time.Time {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	at := time.Time{}
 	switch {
-	case g.state == gateProbing:
-		return now.Add(time.Hour)
+	case g.state == gateProbing, g.most > 0 && g.flying >= g.most:
+		return now.Add(time.Hour) // whoever comes back goes on by itself
 	case g.state == gateShut:
 		at = g.until
 	case g.step > 0:
@@ -161,6 +176,7 @@ func (g *gate) opensAt(now time.Time) time.Time {
 func (g *gate) report(p pass, f Failing, now time.Time) turn {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.flying--
 	if !meansTenant(f) {
 		g.run, g.good = 0, now
 		if !p.probe || p.epoch != g.epoch {
@@ -203,6 +219,7 @@ func (g *gate) report(p pass, f Failing, now time.Time) turn {
 func (g *gate) abandon(p pass, now time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.flying--
 	if p.probe && p.epoch == g.epoch && g.state == gateProbing {
 		g.state, g.until = gateShut, now
 	}

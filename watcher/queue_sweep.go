@@ -52,6 +52,23 @@ func (q *queue) gather(now time.Time, g *gate, along time.Duration, class, least
 	return p, true
 }
 
+// yield lets go of up to n jobs that wait, those that are due last, and names
+// them.
+func (q *queue) yield(n int) []job.ID {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	// The second half of a heap holds no job that is due before all others.
+	n = min(n, len(q.heap.slot))
+	ids := make([]job.ID, 0, n)
+	for range n {
+		i := q.heap.slot[len(q.heap.slot)-1]
+		s := q.slots.at(i)
+		ids = append(ids, s.id)
+		q.forget(s, i)
+	}
+	return ids
+}
+
 // draw takes out one job if it waits.
 func (q *queue) draw(id job.ID) (ticket, bool) {
 	q.mu.Lock()

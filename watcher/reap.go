@@ -23,6 +23,10 @@ const (
 	// claimEvery is how many heartbeats lie between two searches for jobs that
 	// nobody owns; there are none unless somebody edited the table.
 	claimEvery = 6
+	// claimLate is how many of them it may take, so that it does not take back
+	// what was handed to others; claimAll is no limit.
+	claimLate = 100
+	claimAll  = 1 << 30
 	// Retention works in small transactions with pauses, so that it never stands
 	// in the way of a commit.
 	purgeEvery = 10 * time.Minute
@@ -48,15 +52,15 @@ func (w *Watcher) keep(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-heartbeat.C:
+		case <-w.claim.asked:
 		}
-		inherited, err := w.heartbeat(ctx)
+		p, err := w.heartbeat(ctx)
 		if errors.Is(err, job.ErrOwnerLost) || ctx.Err() != nil {
 			return
 		}
 		failures = w.heard(err, failures)
-		if inherited > 0 {
-			w.o.Log.Info(fmt.Sprintf("took over from %d replicas that are gone", inherited))
-			w.claim.doubt()
+		if err == nil {
+			w.divide(ctx, p)
 		}
 	}
 }
@@ -64,7 +68,7 @@ func (w *Watcher) keep(ctx context.Context) {
 // stock fills the queue: with what we own at the start, again when there is
 // doubt, and now and then with what nobody owns.
 func (w *Watcher) stock(ctx context.Context) {
-	if !w.loadAll(ctx, true) {
+	if !w.loadAll(ctx, true, claimAll) {
 		return
 	}
 	search := time.NewTicker(claimEvery * w.o.Lease / 3)
@@ -72,7 +76,7 @@ func (w *Watcher) stock(ctx context.Context) {
 	// A Track that timed out may still be carried out by a store that hangs.
 	var again <-chan time.Time
 	for {
-		owned := true
+		owned, free := true, claimAll
 		select {
 		case <-ctx.Done():
 			return
@@ -81,9 +85,12 @@ func (w *Watcher) stock(ctx context.Context) {
 		case <-again:
 			again = nil
 		case <-search.C:
+			// What has been handed back is for others; nobody else took this.
+			owned, free = false, claimLate
+		case free = <-w.claim.free:
 			owned = false
 		}
-		if !w.loadAll(ctx, owned) {
+		if !w.loadAll(ctx, owned, free) {
 			return
 		}
 	}
@@ -121,18 +128,18 @@ func (w *Watcher) believedUntil(asked time.Time) time.Time {
 	return asked.Add(w.o.Lease)
 }
 
-func (w *Watcher) heartbeat(ctx context.Context) (inherited int, err error) {
+func (w *Watcher) heartbeat(ctx context.Context) (p job.Pulse, err error) {
 	asked, replica := w.o.Now(), w.Replica()
 	inner, cancel := context.WithTimeout(ctx, min(heartbeatTimeout, w.o.Lease/3))
 	defer cancel()
-	inherited, err = w.o.Ownership.Heartbeat(inner, replica, w.o.Lease)
+	p, err = w.o.Ownership.Heartbeat(inner, replica, w.o.Lease, w.queue.size())
 	switch {
 	case err == nil:
 		w.claim.renewed(w.believedUntil(asked))
 	case errors.Is(err, job.ErrOwnerLost):
 		w.claim.lose(replica)
 	}
-	return inherited, err
+	return p, err
 }
 
 // heard logs the first failure of a run of heartbeats, and its end.
@@ -149,12 +156,12 @@ func (w *Watcher) heard(err error, failures int) int {
 	return failures + 1
 }
 
-// loadAll brings what we own, and what nobody owns, into the queue, and spreads
-// what is due. It tries until it succeeds: false means that ctx or the claim ended.
-func (w *Watcher) loadAll(ctx context.Context, owned bool) bool {
+// loadAll brings what we own, and some of what nobody owns, into the queue, and
+// spreads what is due. It tries until it succeeds: false means that ctx or the claim ended.
+func (w *Watcher) loadAll(ctx context.Context, owned bool, free int) bool {
 	for n := 1; ctx.Err() == nil; n++ {
 		began := w.o.Now()
-		loaded, err := w.load(ctx, owned)
+		loaded, err := w.load(ctx, owned, free)
 		now := w.o.Now()
 		w.queue.settle(job.At(now), max(w.o.Policy.OverdueInterval, w.o.Policy.MaxInterval)*2,
 			w.o.Policy.spreadWindow, w.o.Policy.Jitter)
@@ -176,7 +183,7 @@ func (w *Watcher) loadAll(ctx context.Context, owned bool) bool {
 	return false
 }
 
-func (w *Watcher) load(ctx context.Context, owned bool) (loaded int, err error) {
+func (w *Watcher) load(ctx context.Context, owned bool, most int) (loaded int, err error) {
 	replica := w.Replica()
 	batch := make([]job.Watch, 0, loadBatch)
 	flush := func() {
@@ -196,8 +203,10 @@ func (w *Watcher) load(ctx context.Context, owned bool) (loaded int, err error) 
 			return loaded, fmt.Errorf("read owned jobs: %w", err)
 		}
 	}
-	for ctx.Err() == nil {
-		free, err := w.o.Store.Claim(ctx, replica, w.o.Tenant, claimBatch)
+	for ctx.Err() == nil && most > 0 {
+		limit := min(claimBatch, most)
+		most -= limit
+		free, err := w.o.Store.Claim(ctx, replica, w.o.Tenant, limit)
 		if err != nil {
 			return loaded, fmt.Errorf("claim free jobs: %w", err)
 		}
@@ -205,7 +214,7 @@ func (w *Watcher) load(ctx context.Context, owned bool) (loaded int, err error) 
 			batch = append(batch, w.completed(watch))
 		}
 		flush()
-		if len(free) < claimBatch {
+		if len(free) < limit {
 			return loaded, nil
 		}
 	}

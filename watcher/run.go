@@ -30,6 +30,10 @@ func (w *Watcher) Run(ctx context.Context) error {
 	inner, stop := context.WithCancel(ctx)
 	defer func() { stop(); intake.Wait() }()
 	w.takeIn(inner, &intake)
+	if w.o.Bus != nil {
+		intake.Go(func() { w.talk(inner) })
+		intake.Go(func() { w.listen(inner) })
+	}
 	for {
 		began := w.o.Now()
 		err := w.session(ctx)

@@ -141,7 +141,7 @@ func (w *Watcher) enqueue(items []job.Tracking, fresh []bool, now job.Instant) {
 	for i := range watches {
 		ids[i] = watches[i].ID
 	}
-	w.feed.tell(now, job.KindTracked, ids...)
+	w.happened(now, job.KindTracked, ids...)
 	w.o.Metrics.JobsTracked(items[0].Source, n)
 	if n == 1 {
 		w.o.Log.Info("job tracked", zap.Stringer("job_id", watches[0].ID))
@@ -160,17 +160,22 @@ func (w *Watcher) Untrack(ctx context.Context, id job.ID) error {
 	}
 	w.queue.remove(id)
 	w.ends.close(id)
-	w.feed.tell(job.At(w.o.Now()), job.KindUntracked, id)
+	w.happened(job.At(w.o.Now()), job.KindUntracked, id)
 	w.o.Log.Info("job untracked", zap.Stringer("job_id", id))
 	return nil
 }
 
-// PollNow makes the job due at once; the gate is respected. job.ErrNotFound
-// when it is not watched here.
+// PollNow makes the job due at once; the gate is respected. Where it is watched
+// by another replica, that one is told. job.ErrNotFound when it is not watched
+// here, and there are no others.
 func (w *Watcher) PollNow(_ context.Context, id job.ID) error {
-	if !w.queue.hurry(id, job.At(w.o.Now())) {
+	if w.queue.hurry(id, job.At(w.o.Now())) {
+		return nil
+	}
+	if w.o.Bus == nil {
 		return fmt.Errorf("poll now: job %s: %w", id, job.ErrNotFound)
 	}
+	w.say(job.Note{Kind: job.NotePoll, IDs: []job.ID{id}})
 	return nil
 }
 

@@ -49,6 +49,8 @@ type Store interface {
 	Owned(ctx context.Context, replica job.ReplicaID, tenant string, yield func(job.Watch) error) error
 	// Claim takes up to limit watched jobs that nobody owns.
 	Claim(ctx context.Context, replica job.ReplicaID, tenant string, limit int) ([]job.Watch, error)
+	// HandBack frees jobs that replica owns, so that others take them.
+	HandBack(ctx context.Context, replica job.ReplicaID, tenant string, ids []job.ID) error
 	// Jobs reads these jobs; those that do not exist are missing from the map.
 	Jobs(ctx context.Context, tenant string, ids []job.ID) (map[job.ID]job.Job, error)
 	// Runs reads the newest finished runs of queries of one shape, at most limit
@@ -68,9 +70,9 @@ type Ownership interface {
 	// is older than lease by the database's clock, or every row at all when
 	// alone (the store is a file that only this process may open).
 	Register(ctx context.Context, r job.Replica, lease time.Duration, alone bool) error
-	// Heartbeat renews the row, and inherits dead ones; inherited is how many.
-	// job.ErrOwnerLost when somebody has inherited ours.
-	Heartbeat(ctx context.Context, id job.ReplicaID, lease time.Duration) (inherited int, err error)
+	// Heartbeat renews the row, says how many jobs we watch, inherits dead rows,
+	// and tells about the others. job.ErrOwnerLost when somebody has inherited ours.
+	Heartbeat(ctx context.Context, id job.ReplicaID, lease time.Duration, jobs int) (job.Pulse, error)
 	// Release frees everything at once, so that others go on without waiting.
 	Release(ctx context.Context, id job.ReplicaID) error
 	// Purge deletes up to limit jobs that ended before the instant, with their
@@ -79,12 +81,10 @@ type Ownership interface {
 	Purge(ctx context.Context, before job.Instant, limit int) (int, error)
 }
 
-// BudgetStore remembers what has been spent, and knows how many replicas spend.
+// BudgetStore remembers what has been spent.
 type BudgetStore interface {
 	Budget(ctx context.Context, tenant string) ([]job.BudgetState, error)
 	SaveBudget(ctx context.Context, tenant string, states []job.BudgetState) error
-	// ReplicaCount is how many replicas are alive.
-	ReplicaCount() (int, error)
 }
 
 // Options are a Watcher's parts and numbers. Upstream, Store, Ownership and
@@ -106,8 +106,8 @@ type Options struct {
 	Budget      BudgetPolicy
 	BudgetStore BudgetStore
 
-	// MaxInFlight is how many requests may be in flight; 0 means 8
-	// (ZUORA_MAX_IN_FLIGHT).
+	// MaxInFlight is how many requests may be in flight, all replicas together;
+	// 0 means 8 (ZUORA_MAX_IN_FLIGHT).
 	MaxInFlight int
 	// Replica describes this process. Its ID is used for the first registration;
 	// "" makes one. Later registrations, after a lost claim, make their own.
@@ -118,6 +118,11 @@ type Options struct {
 	// Alone says that the store is a file that no other process can open, so
 	// that everything in it is ours at once.
 	Alone bool
+
+	// Bus carries notes to and from the other replicas; nil: there are none.
+	Bus Bus
+	// Replicas is told, with each heartbeat, how many replicas are alive.
+	Replicas func(n int)
 
 	// Route names the destinations that an event owes; nil: none.
 	Route func(job.Event) []string
@@ -169,6 +174,7 @@ type Watcher struct {
 	ends      *endings
 	feed      *feed
 	histories *histories
+	outbox    *outbox
 	beat      atomic.Int64
 }
 
@@ -213,7 +219,7 @@ func New(o Options) (*Watcher, error) {
 	if o.Wake == nil {
 		o.Wake = func(...string) {}
 	}
-	w := &Watcher{o: o, queue: newQueue(), budget: newBudget(o.Budget, o.Now()), ends: newEndings(), feed: newFeed(), histories: newHistories()}
+	w := &Watcher{o: o, queue: newQueue(), budget: newBudget(o.Budget, o.Now()), ends: newEndings(), feed: newFeed(), histories: newHistories(), outbox: newOutbox()}
 	w.o.Policy.Histories = func(s job.Shape) *forecast.History { return w.histories.of(s, w.o.Now()) }
 	w.gate = newGate(o.Policy.Jitter, w.budget)
 	w.sweeps = sweeps{list: newLister(o.Mode), drawn: map[job.ID]ticket{}}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/jobwatcher/jobwatcher/notify"
 	"github.com/jobwatcher/jobwatcher/notify/notifytest"
+	"github.com/jobwatcher/jobwatcher/notify/slack"
 	"github.com/jobwatcher/jobwatcher/watcher/job"
 	"github.com/jobwatcher/jobwatcher/watcher/secret"
 )
@@ -34,7 +35,7 @@ func TestOnlyAllowedPrivateDestinationsAreDialled(t *testing.T) {
 	} {
 		c := defaultConfig()
 		c.Daemon.AllowedDestinations = tt.allowed
-		sender, err := senders(&c)(notify.Destination{
+		sender, err := senders(&c, &slack.Pacer{})(notify.Destination{
 			Name: "house", Webhook: &notify.WebhookConfig{URL: secret.Fixed(secret.New(tt.url))},
 		})
 		if err != nil {

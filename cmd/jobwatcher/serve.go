@@ -150,14 +150,15 @@ func assemble(ctx context.Context, l *lifecycle, c *Config, log *zap.Logger, h h
 
 // loops makes watcher and dispatcher. They meet in rows, and in three functions.
 func loops(l *lifecycle, c *Config, m *metrics.Metrics, log *zap.Logger, kept *store.Store, up *zuora.Client, destinations []notify.Destination, h hooks) (*watcher.Watcher, *notify.Dispatcher, error) {
-	var w *watcher.Watcher // the dispatcher asks it for the replica's name
+	var w *watcher.Watcher  // the dispatcher asks it for the replica's name
+	pacer := &slack.Pacer{} // one rate for each URL, however many destinations share it
 	grace := (c.Daemon.ShutdownGrace - c.Daemon.ShutdownDelay) * 6 / 10
 	sending := notify.Options{
 		Outbox:       kept,
 		Replica:      func() job.ReplicaID { return w.Replica() },
 		Tenant:       c.Daemon.Tenant,
 		Destinations: destinations,
-		NewSender:    senders(c),
+		NewSender:    senders(c, pacer),
 		Metrics:      m,
 		Log:          log,
 		Grace:        grace,
@@ -182,6 +183,9 @@ func loops(l *lifecycle, c *Config, m *metrics.Metrics, log *zap.Logger, kept *s
 	o.Route, o.Wake, o.KeepDataFile, o.KnownDestinations = d.Route, d.Wake, d.KeepsDataFile, d.Names
 	host, _ := os.Hostname()
 	o.Greet = true
+	if !kept.Alone() {
+		o.Bus, o.Replicas = kept, pacer.Share
+	}
 	o.Replica = job.Replica{Host: host, Version: thisBuild().Version}
 	if h.watcher != nil {
 		h.watcher(&o)
@@ -234,12 +238,12 @@ func (o ownership) Register(ctx context.Context, r job.Replica, lease time.Durat
 }
 
 // Heartbeat renews the row.
-func (o ownership) Heartbeat(ctx context.Context, id job.ReplicaID, lease time.Duration) (int, error) {
-	inherited, err := o.Ownership.Heartbeat(ctx, id, lease)
-	if inherited > 0 {
+func (o ownership) Heartbeat(ctx context.Context, id job.ReplicaID, lease time.Duration, jobs int) (job.Pulse, error) {
+	p, err := o.Ownership.Heartbeat(ctx, id, lease, jobs)
+	if p.Inherited > 0 {
 		o.wake()
 	}
-	return inherited, err
+	return p, err
 }
 
 // Release waits for the dispatcher, whose own grace bounds the wait.
@@ -264,9 +268,8 @@ func strangers(c *Config) *outbound.Client {
 }
 
 // senders makes the sender of a destination; all share one HTTP client.
-func senders(c *Config) func(notify.Destination) (notify.Sender, error) {
+func senders(c *Config, pacer *slack.Pacer) func(notify.Destination) (notify.Sender, error) {
 	client := strangers(c)
-	pacer := &slack.Pacer{} // one rate for each URL, however many destinations share it
 	return func(d notify.Destination) (notify.Sender, error) {
 		if d.Channel != nil {
 			return channel.New(d, client)

@@ -20,6 +20,21 @@ const spacing = 1050 * time.Millisecond
 type Pacer struct {
 	mu       sync.Mutex
 	limiters map[[sha256.Size]byte]*rate.Limiter
+	replicas int
+}
+
+// Share says how many replicas send: each has its part of every URL's rate, so
+// that together they keep within it.
+func (p *Pacer) Share(replicas int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if replicas = max(replicas, 1); replicas == p.replicas {
+		return
+	}
+	p.replicas = replicas
+	for _, l := range p.limiters {
+		l.SetLimit(rate.Every(spacing * time.Duration(replicas)))
+	}
 }
 
 // limiter is the URL's. One in a file that cannot be read yet goes by the
@@ -37,7 +52,7 @@ func (p *Pacer) limiter(source secret.Source) *rate.Limiter {
 	}
 	l, found := p.limiters[key]
 	if !found {
-		l = rate.NewLimiter(rate.Every(spacing), 1)
+		l = rate.NewLimiter(rate.Every(spacing*time.Duration(max(p.replicas, 1))), 1)
 		p.limiters[key] = l
 	}
 	return l

@@ -19,6 +19,7 @@ import (
 	"github.com/jobwatcher/jobwatcher/notify/outbound"
 	"github.com/jobwatcher/jobwatcher/watcher/job"
 	"github.com/jobwatcher/jobwatcher/watcher/secret"
+	"golang.org/x/time/rate"
 )
 
 const hook = "https://hooks.slack.example/services/T0CANARY99/B0CANARY99/" + notifytest.CanaryToken
@@ -215,4 +216,19 @@ func TestBadConfigurationIsRefusedWithoutRepeatingIt(t *testing.T) {
 	}
 	s := sender(t, notifytest.NewReceiver())
 	notifytest.NoCanary(t, "the sender", fmt.Sprintf("%v %+v %#v", s, s, s), "T0CANARY99")
+}
+
+func TestReplicasShareAURLsPace(t *testing.T) {
+	t.Parallel()
+	p := &Pacer{}
+	first := p.limiter(secret.Fixed(secret.New("https://hooks.slack.example/a")))
+	p.Share(3)
+	second := p.limiter(secret.Fixed(secret.New("https://hooks.slack.example/b")))
+	if each := rate.Every(3 * spacing); first.Limit() != each || second.Limit() != each {
+		t.Errorf("each of three sends %v and %v a second, want %v", first.Limit(), second.Limit(), each)
+	}
+	p.Share(0)
+	if first.Limit() != rate.Every(spacing) {
+		t.Errorf("alone it sends %v a second", first.Limit())
+	}
 }

@@ -24,6 +24,8 @@ type dialect struct {
 	postgres bool
 	memory   bool
 	path     string
+	// dsn is the URL of the PostgreSQL database. It may hold a password.
+	dsn string
 	// now is the expression for the database's clock, in Unix milliseconds.
 	now string
 	// skip and share are suffixes that SQLite, with its one writer, does not need.
@@ -99,9 +101,9 @@ func (s *Store) acquire(path string) error {
 
 func (s *Store) openPostgres(dsn string) error {
 	s.dialect = dialect{
-		postgres: true,
-		now:      "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)",
-		skip:     " FOR UPDATE SKIP LOCKED", share: " FOR SHARE",
+		postgres: true, dsn: dsn,
+		now:  "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)",
+		skip: " FOR UPDATE SKIP LOCKED", share: " FOR SHARE",
 	}
 	if _, err := pgconn.ParseConfig(dsn); err != nil {
 		// Its error repeats the URL, with what it takes for the password hidden.

@@ -10,6 +10,7 @@
 // jobs; deliveries.go is the outbox and ledger.go its history
 // and replay; jobs.go reads jobs, and runs.go what may be learned from
 // those that have ended; budget.go is
-// what of the tenant's rate limits is spent; stats.go counts for the scrape; retain.go
+// what of the tenant's rate limits is spent; share.go is how replicas
+// divide the work, and notes.go what they tell each other; stats.go counts for the scrape; retain.go
 // deletes what is old.
 package store

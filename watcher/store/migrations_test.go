@@ -21,6 +21,7 @@ var undo = []string{
 	5: `DROP TABLE budget`,
 	6: `DROP INDEX jobs_runs; ALTER TABLE jobs DROP COLUMN shape; ALTER TABLE jobs DROP COLUMN started_at;
 		ALTER TABLE jobs DROP COLUMN took_ms; ALTER TABLE jobs DROP COLUMN warned; ALTER TABLE jobs DROP COLUMN delay_ms; ALTER TABLE jobs DROP COLUMN anomaly`,
+	7: `ALTER TABLE replicas DROP COLUMN jobs`,
 }
 
 // backTo makes a closed SQLite file what it was under an earlier schema.

@@ -77,7 +77,7 @@ func useEverything(t *testing.T, s *store.Store) {
 	_, err := s.Track(ctx, replica, items)
 	check(err)
 	check(s.Register(ctx, job.Replica{ID: replica}, time.Hour, false))
-	_, err = s.Heartbeat(ctx, replica, time.Hour)
+	_, err = s.Heartbeat(ctx, replica, time.Hour, 3)
 	check(err)
 	check(s.Owned(ctx, replica, tenant, func(job.Watch) error { return nil }))
 	_, err = s.Claim(ctx, replica, tenant, 10)

@@ -77,14 +77,16 @@ func (s *Store) inherit(ctx context.Context, tx *sql.Tx, heir job.ReplicaID, now
 	return len(dead), nil
 }
 
-// Heartbeat renews the replica's rows and inherits dead ones.
-func (s *Store) Heartbeat(ctx context.Context, id job.ReplicaID, lease time.Duration) (inherited int, err error) {
+// Heartbeat renews the replica's rows, says how many jobs it watches, inherits
+// dead replicas' rows, and tells about the others.
+func (s *Store) Heartbeat(ctx context.Context, id job.ReplicaID, lease time.Duration, jobs int) (p job.Pulse, err error) {
 	defer s.observe("heartbeat", time.Now(), &err)
 	err = s.queue.do(ctx, func(ctx context.Context, tx *sql.Tx, now job.Instant) error {
 		if err := s.fence(ctx, tx, id); err != nil {
 			return err
 		}
-		if _, err := tx.ExecContext(ctx, `UPDATE replicas SET heartbeat_at = $1 WHERE holder = $2`, int64(now), string(id)); err != nil {
+		if _, err := tx.ExecContext(ctx, `UPDATE replicas SET heartbeat_at = $1, jobs = CASE WHEN id = holder THEN $3 ELSE 0 END WHERE holder = $2`,
+			int64(now), string(id), jobs); err != nil {
 			return fmt.Errorf("renew heartbeat: %w", err)
 		}
 		// Inherited rows that own nothing any more have done their service.
@@ -93,10 +95,12 @@ func (s *Store) Heartbeat(ctx context.Context, id job.ReplicaID, lease time.Dura
 			return fmt.Errorf("drop empty replica rows: %w", err)
 		}
 		var err error
-		inherited, err = s.inherit(ctx, tx, id, now, int64(now.Add(-lease)))
-		return err
+		if p.Inherited, err = s.inherit(ctx, tx, id, now, int64(now.Add(-lease))); err != nil {
+			return err
+		}
+		return s.pulse(ctx, tx, now, lease, &p)
 	})
-	return inherited, err
+	return p, err
 }
 
 // Release frees everything that the replica owns: its rows look dead at once,
@@ -113,6 +117,12 @@ func (s *Store) Release(ctx context.Context, id job.ReplicaID) (err error) {
 		}
 		if _, err := tx.ExecContext(ctx, `UPDATE replicas SET holder = '', heartbeat_at = 0 WHERE holder = $1`, string(id)); err != nil {
 			return fmt.Errorf("release: %w", err)
+		}
+		if s.dialect.postgres {
+			// With the commit, so that nobody looks before there is something to take.
+			if _, err := tx.ExecContext(ctx, "SELECT pg_notify($1, $2)", channel, `{"kind":"`+job.NoteFree+`"}`); err != nil {
+				return fmt.Errorf("release: tell the others: %w", err)
+			}
 		}
 		return nil
 	})

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"cmp"
+	"errors"
 	"net/http"
 	"net/url"
 	"slices"
@@ -238,10 +239,10 @@ func (s *server) pollNow(w http.ResponseWriter, r *http.Request) error {
 	if j.State == job.Finished {
 		return job.ErrConflict
 	}
-	if _, here := s.o.Watcher.Live(id); !here {
-		return notReady("another replica watches this job, or this one has not loaded it yet")
-	}
-	if err := s.o.Watcher.PollNow(r.Context(), id); err != nil {
+	switch err := s.o.Watcher.PollNow(r.Context(), id); {
+	case errors.Is(err, job.ErrNotFound):
+		return notReady("this replica has not loaded the job yet")
+	case err != nil:
 		return err
 	}
 	s.audit(r, "look asked for", zap.Stringer("job_id", id))

@@ -49,7 +49,8 @@ type Watcher interface {
 	Track(ctx context.Context, specs []job.Spec, source job.Source) ([]bool, error)
 	// Untrack lets a job go; job.ErrNotFound, or job.ErrConflict when it has ended.
 	Untrack(ctx context.Context, id job.ID) error
-	// PollNow makes a job due at once; job.ErrNotFound when it is not watched here.
+	// PollNow makes a job due at once, wherever it is watched; job.ErrNotFound
+	// when that is nowhere.
 	PollNow(ctx context.Context, id job.ID) error
 	// Live is what this replica knows of a job that it watches.
 	Live(id job.ID) (job.Watch, bool)

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/jobwatcher/jobwatcher/watcher/job"
 )
 
@@ -22,7 +24,7 @@ func deadReplicaIsInheritedWhole(w *world) {
 	if got := w.owned("three"); got != 39 {
 		w.Errorf("owned by the heir's heir: got %d, want 39", got)
 	}
-	if _, err := w.Heartbeat(w.ctx(), "two", lease); !errors.Is(err, job.ErrOwnerLost) {
+	if _, err := w.Heartbeat(w.ctx(), "two", lease, 0); !errors.Is(err, job.ErrOwnerLost) {
 		w.Errorf("heartbeat of a replica that was inherited: got %v, want ErrOwnerLost", err)
 	}
 }
@@ -38,7 +40,7 @@ func replicaThatLostItsClaimCommitsNothing(w *world) {
 	_, claim := w.Claim(w.ctx(), "one", tenant, 10)
 	settle := w.Settle(w.ctx(), "one", []job.Settlement{{DeliveryID: out.ID, State: job.DeliveryDelivered, Attempt: &job.Attempt{At: 1, Code: 200}}})
 	_, _, deliveries := w.ClaimDeliveries(w.ctx(), "one", "loader", 1)
-	_, heartbeat := w.Heartbeat(w.ctx(), "one", lease)
+	_, heartbeat := w.Heartbeat(w.ctx(), "one", lease, 0)
 	release := w.Release(w.ctx(), "one")
 	for name, err := range map[string]error{
 		"track": track, "commit": commit, "claim": claim, "settle": settle, "claim deliveries": deliveries, "heartbeat": heartbeat, "release": release,
@@ -58,8 +60,8 @@ func replicaThatLostItsClaimCommitsNothing(w *world) {
 func liveReplicaIsNotInherited(w *world) {
 	w.track("one", 0, 5)
 	w.pass(lease / 2)
-	if n, err := w.Heartbeat(w.ctx(), "one", lease); n != 0 || err != nil {
-		w.Fatalf("heartbeat: %d, %v", n, err)
+	if p, err := w.Heartbeat(w.ctx(), "one", lease, 5); p.Inherited != 0 || err != nil {
+		w.Fatalf("heartbeat: %+v, %v", p, err)
 	}
 	w.pass(lease/2 + time.Second)
 	w.register("two")
@@ -79,8 +81,8 @@ func releaseFreesAtOnce(w *world) {
 	w.track("one", 0, 5)
 	w.register("two")
 	w.must(w.Release(w.ctx(), "one"))
-	if n, err := w.Heartbeat(w.ctx(), "two", lease); n != 1 || err != nil {
-		w.Errorf("heartbeat after a release: inherited %d, %v; want 1", n, err)
+	if p, err := w.Heartbeat(w.ctx(), "two", lease, 0); p.Inherited != 1 || err != nil {
+		w.Errorf("heartbeat after a release: %+v, %v; want one inherited", p, err)
 	}
 	if got := w.owned("two"); got != 5 {
 		w.Errorf("owned after a release: got %d, want 5", got)
@@ -113,5 +115,56 @@ func registerMayBeRepeated(w *world) {
 	err := w.Register(w.ctx(), job.Replica{ID: "one"}, lease, false)
 	if !errors.Is(err, job.ErrOwnerLost) || w.owned("one") != 0 || w.owned("two") != 1 {
 		w.Errorf("a replica that was inherited came back: %v, owns %d", err, w.owned("one"))
+	}
+}
+
+func heartbeatTellsOfTheOthers(w *world) {
+	w.track("one", 0, 9)
+	w.register("two")
+	w.register("three")
+	one, err := w.Heartbeat(w.ctx(), "one", lease, 9)
+	w.must(err)
+	two, err := w.Heartbeat(w.ctx(), "two", lease, 1)
+	w.must(err)
+	if diff := cmp.Diff([]job.Pulse{{Replicas: 3, Jobs: 9}, {Replicas: 3, Jobs: 10}}, []job.Pulse{one, two}); diff != "" {
+		w.Errorf("heartbeats (-want +got):\n%s", diff)
+	}
+	// Who says nothing for two leases does not count, and what he had is inherited.
+	for range 3 {
+		w.pass(lease * 3 / 4)
+		if two, err = w.Heartbeat(w.ctx(), "two", lease, 1); err != nil {
+			w.Fatal(err)
+		}
+	}
+	if two.Replicas != 1 || two.Jobs != 1 || w.owned("two") != 9 {
+		w.Errorf("when the others are dead: %+v, owns %d", two, w.owned("two"))
+	}
+}
+
+func handedBackJobsAreAnybodys(w *world) {
+	w.track("one", 0, 9)
+	w.register("two")
+	w.commit("one", w.ended(3))
+	w.must(w.HandBack(w.ctx(), "one", tenant, []job.ID{id(1), id(2), id(3), id(99)}))
+	p, err := w.Heartbeat(w.ctx(), "two", lease, 0)
+	w.must(err)
+	if p.Free != 2 || w.owned("one") != 6 {
+		w.Errorf("after handing two back: %+v, one owns %d", p, w.owned("one"))
+	}
+	if got := w.commit("one", w.ended(1)); !errors.Is(got[0], job.ErrConflict) {
+		w.Errorf("commit to a job that was handed back: %v, want ErrConflict", got[0])
+	}
+	// Nobody hands back what is another's.
+	w.must(w.HandBack(w.ctx(), "two", tenant, []job.ID{id(4)}))
+	claimed, err := w.Claim(w.ctx(), "two", tenant, 10)
+	w.must(err)
+	if len(claimed) != 2 || w.owned("two") != 2 || w.owned("one") != 6 {
+		w.Errorf("claimed %d; one owns %d, two %d", len(claimed), w.owned("one"), w.owned("two"))
+	}
+	if p, err = w.Heartbeat(w.ctx(), "two", lease, 2); err != nil || p.Free != 0 {
+		w.Errorf("when all are taken: %+v, %v", p, err)
+	}
+	if err := w.HandBack(w.ctx(), "nobody", tenant, []job.ID{id(4)}); !errors.Is(err, job.ErrOwnerLost) {
+		w.Errorf("handing back without a claim: %v", err)
 	}
 }

@@ -31,6 +31,8 @@ func Exercise(t *testing.T, open Open) {
 		"StatusChangeIsStoredWithItsHistory":      statusChangeIsStoredWithItsHistory,
 		"FinishStoresEventAndDeliveriesTogether":  finishStoresEventAndDeliveriesTogether,
 		"RunsAreReadByShape":                      runsAreReadByShape,
+		"HeartbeatTellsOfTheOthers":               heartbeatTellsOfTheOthers,
+		"HandedBackJobsAreAnybodys":               handedBackJobsAreAnybodys,
 		"FinishingTwiceIsFinishingOnce":           finishingTwiceIsFinishingOnce,
 		"UntrackForgetsWhatWasAnnounced":          untrackForgetsWhatWasAnnounced,
 		"UntrackedJobIsNotFinished":               untrackedJobIsNotFinished,

@@ -115,7 +115,7 @@ variables; "jobwatcher config" lists them.`,
 		&cobra.Group{ID: groupClient, Title: "Talking to a running daemon:"},
 	)
 	root.AddCommand(
-		a.watchCommand(), a.demoCommand(), a.simulateCommand(), a.verifyCommand(),
+		a.watchCommand(), a.demoCommand(), a.simulateCommand(), a.verifyCommand(), a.storeCommand(),
 		a.runCommand(), a.configCommand(), a.healthcheckCommand(), a.versionCommand(),
 		a.trackCommand(), a.untrackCommand(), a.listCommand(), a.showCommand(), a.explainCommand(),
 		a.waitCommand(), a.deliveriesCommand(), a.replayCommand(), a.destinationsCommand(), a.budgetCommand(),

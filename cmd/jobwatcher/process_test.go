@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/jobwatcher/jobwatcher/watcher"
 )
 
 // Variables that turn this test binary into the daemon, so that process tests
@@ -19,12 +21,17 @@ import (
 const (
 	asMain    = "JOBWATCHER_TEST_MAIN"
 	mutatedBy = "JOBWATCHER_TEST_MUTATION" // the name of one of mutations
+	leaseOf   = "JOBWATCHER_TEST_LEASE"    // of a replica; 30 s are long for a test
 )
 
 // mainForTests is main, mutated where the environment asks for it.
 func mainForTests() {
 	ctx, stop := withSignals(context.Background(), os.Exit)
-	code := runWith(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr, mutations[os.Getenv(mutatedBy)])
+	h := mutations[os.Getenv(mutatedBy)]
+	if lease, err := time.ParseDuration(os.Getenv(leaseOf)); err == nil {
+		h.watcher = func(o *watcher.Options) { o.Lease = lease }
+	}
+	code := runWith(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr, h)
 	stop()
 	os.Exit(code)
 }

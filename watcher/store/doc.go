@@ -12,5 +12,5 @@
 // those that have ended; budget.go is
 // what of the tenant's rate limits is spent; share.go is how replicas
 // divide the work, and notes.go what they tell each other; stats.go counts for the scrape; retain.go
-// deletes what is old.
+// deletes what is old; copy.go moves everything to another database.
 package store

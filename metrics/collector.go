@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"math"
 	"sync/atomic"
 
 	"github.com/jobwatcher/jobwatcher/watcher/job"
@@ -11,6 +12,8 @@ import (
 type WatchSource interface {
 	// Watched counts owned jobs by status (Unseen included) and says how late they are.
 	Watched() (byStatus map[job.Status]int, late job.Lateness)
+	// Budget tells how late looks are, and when our share is spent.
+	Budget() job.BudgetView
 }
 
 // StoreSource is what the store tells at scrape time.
@@ -59,6 +62,10 @@ var (
 		"Jobs that this replica watches and that will likely become overdue, by past runs of queries like them.")
 	expectedEndDesc = desc("jobs_expected_end_timestamp_seconds",
 		"When the last of the watched jobs whose end can be foretold by past runs will likely have ended; 0 when none can.")
+	pollsLateDesc = desc("polls_late_seconds",
+		"How much later than planned the look is that has been due longest, because of the budget or of whatever else; 0 when none is due.")
+	budgetSpentDesc = desc("budget_spent_timestamp_seconds",
+		"When our share of the window is used up at the present pace; NaN when it lasts, or is not known.", "window")
 	deliveriesDesc = desc("deliveries",
 		"Deliveries by destination and state, all replicas together, as far as they are still kept.", "destination", "state")
 	oldestDesc = desc("outbox_oldest_pending_timestamp_seconds",
@@ -76,14 +83,18 @@ func (watched) Describe(ch chan<- *prometheus.Desc) {
 	ch <- overdueDesc
 	ch <- overdueExpectedDesc
 	ch <- expectedEndDesc
+	ch <- pollsLateDesc
+	ch <- budgetSpentDesc
 }
 
 // Collect implements [prometheus.Collector].
 func (c watched) Collect(ch chan<- prometheus.Metric) {
 	var byStatus map[job.Status]int
 	var late job.Lateness
+	var budget job.BudgetView
 	if s := c.sources.Load(); s != nil && s.watcher != nil {
 		byStatus, late = s.watcher.Watched()
+		budget = s.watcher.Budget()
 	}
 	counts := map[string]int{statusUnseen: 0, statusOther: 0}
 	for _, s := range job.Statuses() {
@@ -109,6 +120,20 @@ func (c watched) Collect(ch chan<- prometheus.Metric) {
 		end = float64(late.LastEnd) / 1000
 	}
 	ch <- prometheus.MustNewConstMetric(expectedEndDesc, prometheus.GaugeValue, end)
+	ch <- prometheus.MustNewConstMetric(pollsLateDesc, prometheus.GaugeValue, budget.LateSeconds)
+	spent := map[string]float64{}
+	for _, w := range budget.Windows {
+		if !w.SpentAt.IsZero() {
+			spent[w.Window] = float64(w.SpentAt) / 1000
+		}
+	}
+	for _, name := range windowNames {
+		at, known := spent[name]
+		if !known {
+			at = math.NaN()
+		}
+		ch <- prometheus.MustNewConstMetric(budgetSpentDesc, prometheus.GaugeValue, at, name)
+	}
 }
 
 // Describe implements [prometheus.Collector].

@@ -33,6 +33,10 @@ func (fakeSource) Watched() (map[job.Status]int, job.Lateness) {
 	return map[job.Status]int{job.Unseen: 1, job.Accepted: 2, "resting": 3, "napping": 4}, job.Lateness{Overdue: 1, Expected: 2, LastEnd: 5000}
 }
 
+func (fakeSource) Budget() job.BudgetView {
+	return job.BudgetView{LateSeconds: 1.5, Windows: []job.BudgetWindowView{{Window: "1h", SpentAt: 9000}, {Window: "1m"}, {Window: "7m", SpentAt: 1}}}
+}
+
 func (fakeSource) DeliveryStats() (map[string]map[job.DeliveryState]int64, map[string]job.Instant, error) {
 	return map[string]map[job.DeliveryState]int64{"gone": {job.DeliveryHeld: 5, job.DeliveryDelivered: 3}}, map[string]job.Instant{"gone": 2000}, nil
 }
@@ -109,6 +113,8 @@ func TestNamesAndLabelsAreTheContracts(t *testing.T) {
 		"jobwatcher_jobs":                                               "status tenant",
 		"jobwatcher_jobs_overdue":                                       "tenant",
 		"jobwatcher_jobs_overdue_expected":                              "tenant",
+		"jobwatcher_polls_late_seconds":                                 "tenant",
+		"jobwatcher_budget_spent_timestamp_seconds":                     "tenant window",
 		"jobwatcher_jobs_expected_end_timestamp_seconds":                "tenant",
 		"jobwatcher_jobs_tracked_total":                                 "source tenant",
 		"jobwatcher_jobs_finished_total":                                "outcome tenant",

@@ -9,8 +9,11 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
+	"github.com/jobwatcher/jobwatcher/cmd/jobwatcher/apiclient"
 	"github.com/jobwatcher/jobwatcher/watcher/job"
+	"github.com/jobwatcher/jobwatcher/watcher/zuora/zuorasim"
 )
 
 // fakeDaemon serves a handler as the daemon that the command line asks.
@@ -276,5 +279,39 @@ func TestListGoesOnWithALineForEachChange(t *testing.T) {
 	}
 	if _, out, _ = runCLI(t, "", "list", "-w", "-o", "json"); !strings.Contains(out, `"kind":"reset"`) {
 		t.Errorf("JSON: %s", out)
+	}
+}
+
+func TestShellCompletesIDsAndNames(t *testing.T) {
+	w := newWorld(t, zuorasim.Options{})
+	d := w.serve(nil)
+	running, ended := w.submit(1, time.Hour)[0], w.submit(1, 10*time.Millisecond)[0]
+	track(t, d.client, running, apiclient.Item{Labels: map[string]string{"team": "finance"}})
+	track(t, d.client, ended, apiclient.Item{})
+	w.announced([]job.ID{ended}, 0)
+	t.Setenv("JOBWATCHER_SERVER", d.url)
+	for _, tc := range []struct {
+		args      string
+		want, not string
+	}{
+		{"show |", running.String() + "\t", ""},
+		{"show |", ended.String() + "\tcompleted", ""},
+		{"explain |", "team=finance", ended.String()},
+		{"untrack " + running.String() + " |", ":36", running.String()},
+		{"wait |" + running.String()[:4], running.String(), ended.String()},
+		{"deliveries |", "dlv_", ""},
+		{"replay --destination |", "slack\t", "dlv_"},
+		{"destinations pause |w", "webhook\t", "slack"},
+		{"deliveries --state |", "exhausted", "dlv_"},
+	} {
+		given, begun, _ := strings.Cut(tc.args, "|")
+		_, stdout, _ := runCLI(t, "", append([]string{"__complete"}, append(strings.Fields(given), begun)...)...)
+		if !strings.Contains(stdout, tc.want) || tc.not != "" && strings.Contains(stdout, tc.not) {
+			t.Errorf("%s: completes\n%s", tc.args, stdout)
+		}
+	}
+	t.Setenv("JOBWATCHER_SERVER", "http://127.0.0.1:1")
+	if _, stdout, _ := runCLI(t, "", "__complete", "show", ""); !strings.HasPrefix(stdout, ":") {
+		t.Errorf("without a daemon: completes\n%s", stdout)
 	}
 }

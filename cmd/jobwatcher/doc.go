@@ -27,6 +27,7 @@
 //   - healthcheck.go asks the local daemon whether it is ready.
 //   - version.go says what this binary is.
 //   - simulate.go serves the stand-in for Zuora.
+//   - completion_cli.go completes ids and names in the shell.
 //   - store_cli.go moves everything to another database.
 //   - verify_cli.go breaks the daemon on purpose; the package verify does it.
 //   - demo.go runs simulator, receivers and daemon in one process.

@@ -120,6 +120,7 @@ variables; "jobwatcher config" lists them.`,
 		a.trackCommand(), a.untrackCommand(), a.listCommand(), a.showCommand(), a.explainCommand(),
 		a.waitCommand(), a.deliveriesCommand(), a.replayCommand(), a.destinationsCommand(), a.budgetCommand(),
 	)
+	a.complete(root)
 	return root
 }
 

@@ -154,7 +154,6 @@ func (w *world) neverTogether(changes int) {
 // for longer than its lease. Every end is announced, by the same id if
 // repeatedly, and no job is looked at by two.
 func TestThreeReplicasLoseNothing(t *testing.T) {
-	t.Parallel()
 	server := storetest.Postgres(t)
 	database := server.Database(t)
 	w := newWorld(t, zuorasim.Options{Log: 1 << 20})
@@ -197,6 +196,9 @@ func TestThreeReplicasLoseNothing(t *testing.T) {
 	three.cable.set(false)
 	four := w.replica(database, "four")
 
+	within(t, 3*testPatience, "every end announced", func() bool {
+		return !slices.ContainsFunc(long, func(id job.ID) bool { return len(w.ends(id)) == 0 || w.chats(id) == 0 })
+	})
 	w.announced(long, len(long)/4)
 	w.neverTogether(6)
 	owed := four.client()
@@ -236,7 +238,6 @@ func TestThreeReplicasLoseNothing(t *testing.T) {
 // SIGTERM hands the work over within a second, and any replica answers for, and
 // commands, all jobs.
 func TestReplicasStandInForEachOther(t *testing.T) {
-	t.Parallel()
 	server := storetest.Postgres(t)
 	database := server.Database(t)
 	w := newWorld(t, zuorasim.Options{Log: 1 << 20})

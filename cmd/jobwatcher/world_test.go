@@ -196,14 +196,19 @@ func track(t *testing.T, c *apiclient.Client, id job.ID, item apiclient.Item) {
 // eventually waits until something is so.
 func eventually(t *testing.T, what string, so func() bool) {
 	t.Helper()
-	limit := time.After(testPatience)
+	within(t, testPatience, what, so)
+}
+
+func within(t *testing.T, patience time.Duration, what string, so func() bool) {
+	t.Helper()
+	limit := time.After(patience)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for !so() {
 		select {
 		case <-tick.C:
 		case <-limit:
-			t.Fatalf("not within %v: %s", testPatience, what)
+			t.Fatalf("not within %v: %s", patience, what)
 		}
 	}
 }

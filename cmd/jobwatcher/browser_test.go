@@ -25,6 +25,7 @@ func TestPageInABrowser(t *testing.T) {
 		t.Skip("no chromium here")
 	}
 	t.Setenv("CHROMIUM", chromium)
+	t.Setenv("JOBWATCHER", os.Args[0])
 	w := newWorld(t, zuorasim.Options{})
 	d := w.serve(map[string]string{"JOBWATCHER_API_TOKEN": "the write token", "JOBWATCHER_API_READ_TOKEN": "the read token"})
 	out, err := notifytest.Node(t, modules, "", "testdata/browser.mjs", d.url, "the write token", "the read token", w.zuora.URL, *pictures)

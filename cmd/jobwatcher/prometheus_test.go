@@ -76,9 +76,9 @@ func observe(t *testing.T, target string) *observatory {
 	hook := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		var told struct {
 			Alerts []struct {
-				Status              string
-				Labels, Annotations map[string]string
-			}
+				Labels      map[string]string `json:"labels"`
+				Annotations map[string]string `json:"annotations"`
+			} `json:"alerts"`
 		}
 		if json.NewDecoder(r.Body).Decode(&told) != nil {
 			return
@@ -138,8 +138,11 @@ func read(t *testing.T, address string) (string, int) {
 func (o *observatory) ask(expr string) (int, error) {
 	body, _ := read(o.t, o.url+"/api/v1/query?query="+url.QueryEscape(expr))
 	var answer struct {
-		Status, Error string
-		Data          struct{ Result []json.RawMessage }
+		Status string `json:"status"`
+		Error  string `json:"error"`
+		Data   struct {
+			Result []json.RawMessage `json:"result"`
+		} `json:"data"`
 	}
 	if err := json.Unmarshal([]byte(body), &answer); err != nil {
 		return 0, err
@@ -205,7 +208,9 @@ func TestAlertArrivesAndDashboardShowsSomething(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var board struct{ Panels []panel }
+	var board struct {
+		Panels []panel `json:"panels"`
+	}
 	if err := json.Unmarshal(text, &board); err != nil {
 		t.Fatal(err)
 	}

@@ -162,6 +162,16 @@ if (pictures) {
     await page.screenshot({ path: path.join(pictures, `${name}.png`) });
     await close();
   }
+  // The terminal: what the command line prints about the same jobs.
+  const { execFileSync } = require("node:child_process");
+  const shell = (...args) => "$ jobwatcher " + args.join(" ") + "\n" + execFileSync(process.env.JOBWATCHER, args, {
+    encoding: "utf8", env: { ...process.env, JOBWATCHER_TEST_MAIN: "1", JOBWATCHER_SERVER: url, JOBWATCHER_API_TOKEN: writeToken },
+  });
+  const text = [shell("list", "--limit", "6"), shell("explain", running), shell("show", fine)].join("\n");
+  const terminal = await browser.newPage({ viewport: { width: 1100, height: 620 } });
+  await terminal.setContent(`<body style="margin:0;background:#10151b"><pre style="color:#e8edf2;font:13px/1.5 'DejaVu Sans Mono',monospace;padding:18px;white-space:pre-wrap"></pre>`);
+  await terminal.locator("pre").evaluate((e, t) => { e.textContent = t; }, text);
+  await terminal.screenshot({ path: path.join(pictures, "terminal.png") });
 }
 await browser.close();
 process.exit(faults ? 1 : 0);

@@ -79,8 +79,11 @@ func (s *Store) inherit(ctx context.Context, tx *sql.Tx, heir job.ReplicaID, now
 
 // Heartbeat renews the replica's rows, says how many jobs it watches, inherits
 // dead replicas' rows, and tells about the others.
-func (s *Store) Heartbeat(ctx context.Context, id job.ReplicaID, lease time.Duration, jobs int) (p job.Pulse, err error) {
+func (s *Store) Heartbeat(ctx context.Context, id job.ReplicaID, lease time.Duration, jobs int) (_ job.Pulse, err error) {
 	defer s.observe("heartbeat", time.Now(), &err)
+	// A caller that gives up leaves the transaction running: it writes here still,
+	// and nobody may read it then.
+	p := &job.Pulse{}
 	err = s.queue.do(ctx, func(ctx context.Context, tx *sql.Tx, now job.Instant) error {
 		if err := s.fence(ctx, tx, id); err != nil {
 			return err
@@ -98,9 +101,12 @@ func (s *Store) Heartbeat(ctx context.Context, id job.ReplicaID, lease time.Dura
 		if p.Inherited, err = s.inherit(ctx, tx, id, now, int64(now.Add(-lease))); err != nil {
 			return err
 		}
-		return s.pulse(ctx, tx, now, lease, &p)
+		return s.pulse(ctx, tx, now, lease, p)
 	})
-	return p, err
+	if err != nil {
+		return job.Pulse{}, err
+	}
+	return *p, nil
 }
 
 // Release frees everything that the replica owns: its rows look dead at once,

@@ -62,10 +62,13 @@ func listen(ctx context.Context, l *lifecycle, name, address, webConfig string, 
 		cancel(errDraining)
 		ctx, done := context.WithTimeout(ctx, closeLimit)
 		defer done()
-		if err := server.Shutdown(ctx); err != nil {
-			return errors.Join(err, server.Close())
+		err := server.Shutdown(ctx)
+		if errors.Is(err, context.DeadlineExceeded) {
+			// Somebody opened a connection and says nothing, or does not end: that is
+			// no fault of the stop.
+			return server.Close()
 		}
-		return nil
+		return err
 	})
 	return listener.Addr().String(), nil
 }
